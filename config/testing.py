@@ -1,0 +1,1 @@
+"""How `manage.py test` hands over to pytest."""
