@@ -1,8 +1,6 @@
-"""The app's name for Django."""
-
 from django.apps import AppConfig
 
 
 class ApiConfig(AppConfig):
     name = "api"
-    label = "api"
+    verbose_name = "API"

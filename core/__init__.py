@@ -1,0 +1,1 @@
+"""What every app stands on: ids, context, errors, lifecycles, events, transactions. No HTTP and no business nouns."""

@@ -1,8 +1,6 @@
-"""The app's name for Django."""
-
 from django.apps import AppConfig
 
 
 class CoreConfig(AppConfig):
     name = "core"
-    label = "core"
+    verbose_name = "Core"

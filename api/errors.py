@@ -1,0 +1,190 @@
+"""The one error shape, and which status each code has. Everything a client can meet on `/v1` ends here."""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from core.errors import Conflict, FieldError, Invalid, LambdaError, LimitExceeded, NotAllowed, NotFound, Unavailable
+
+log = logging.getLogger(__name__)
+
+STATUS = {
+    "invalid_request": 400,
+    "invalid_json": 400,
+    "unknown_parameter": 400,
+    "authentication_failed": 401,
+    "token_expired": 401,
+    "key_revoked": 401,
+    "budget_exceeded": 402,
+    "forbidden": 403,
+    "insufficient_scope": 403,
+    "quota_exceeded": 403,
+    "https_required": 403,
+    "ip_not_allowed": 403,
+    "account_suspended": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "not_acceptable": 406,
+    "wait_timeout": 408,
+    "invalid_state": 409,
+    "conflict": 409,
+    "resource_in_use": 409,
+    "protected": 409,
+    "insufficient_capacity": 409,
+    "idempotency_in_progress": 409,
+    "gone": 410,
+    "precondition_failed": 412,
+    "payload_too_large": 413,
+    "unsupported_media_type": 415,
+    "idempotency_key_reused": 422,
+    "rate_limit_exceeded": 429,
+    "concurrency_exceeded": 429,
+    "server_error": 500,
+    "service_unavailable": 503,
+}
+# What each HTTP status means when nothing more is known, in the words of the document.
+MESSAGES = {
+    400: ("invalid_request", "Malformed request"),
+    401: ("authentication_failed", "Invalid or missing API token"),
+    403: ("forbidden", "Insufficient permissions"),
+    404: ("not_found", "Resource not available: there is nothing at this address"),
+    405: ("method_not_allowed", "This address does not take that method"),
+    413: ("payload_too_large", "The request body is too large"),
+    500: ("server_error", "Something went wrong on our side. The request id finds it in our log"),
+    503: ("service_unavailable", "The service is not available for the moment"),
+}
+CHALLENGE = 'Bearer realm="lambda"'
+
+
+class InvalidJson(Invalid):
+    """The body is not the JSON it should be."""
+
+    code = "invalid_json"
+
+    def __init__(self, why: str):
+        super().__init__(f"Invalid JSON in request body: {why}")
+
+
+class UnknownParameter(Invalid):
+    """A name that this address does not know: silently ignoring it would hide a mistake."""
+
+    code = "unknown_parameter"
+
+    @classmethod
+    def among(cls, unknown: list[str], allowed: list[str], *, what: str = "parameter") -> "UnknownParameter":
+        known = ", ".join(allowed) or "none"
+        return cls(errors=[FieldError(name, f"Unknown {what} '{name}'. Allowed: {known}", None, allowed) for name in unknown])
+
+
+class PayloadTooLarge(LambdaError):
+    code = "payload_too_large"
+
+
+class UnsupportedMediaType(LambdaError):
+    code = "unsupported_media_type"
+
+
+class AuthenticationFailed(LambdaError):
+    """No credential, or none that is valid. `code` may be token_expired or key_revoked."""
+
+    def __init__(self, why: str = "", *, code: str = "authentication_failed", suggestion: str = ""):
+        self.code = code
+        super().__init__("Invalid or missing API token" + (f": {why}" if why else ""), suggestion=suggestion)
+
+
+class InsufficientScope(NotAllowed):
+    code = "insufficient_scope"
+
+    def __init__(self, required: str, granted: list[str]):
+        self.required_scopes = [required]
+        super().__init__(
+            f"Insufficient permissions: this needs the scope {required}",
+            suggestion=f"Use a key that has {required}, or make one at Settings → API Keys.",
+            required_scopes=[required],
+            granted_scopes=granted,
+        )
+
+
+class RateLimitExceeded(LimitExceeded):
+    code = "rate_limit_exceeded"
+
+    def __init__(self, retry_after: int):
+        super().__init__(f"Rate limit exceeded. Retry after {retry_after} seconds.")
+        self.retry_after = retry_after
+
+
+def body(error: LambdaError) -> dict[str, Any]:
+    """The `error` member for a refusal."""
+    details = dict(error.details)
+    if isinstance(error, Invalid) and error.errors:
+        details |= _fields(error.errors)
+    shape: dict[str, Any] = {"code": error.code, "message": error.message}
+    if details:
+        shape["details"] = details
+    for name in ("retry_after", "required_scopes", "suggestion"):
+        if value := getattr(error, name, None):
+            shape[name] = value
+    return shape
+
+
+def _fields(errors: list[FieldError]) -> dict[str, Any]:
+    def one(error: FieldError) -> dict[str, Any]:
+        shape = {"field": error.field, "value": error.value}
+        return shape | ({"allowed_values": error.allowed_values} if error.allowed_values is not None else {})
+
+    return one(errors[0]) | {"errors": [one(error) | {"message": error.message} for error in errors]}
+
+
+def headers(error: LambdaError) -> dict[str, str]:
+    """The headers that belong to a refusal."""
+    found = {}
+    if STATUS[error.code] == 401:
+        found["WWW-Authenticate"] = CHALLENGE if error.code == "authentication_failed" else f'{CHALLENGE}, error="invalid_token"'
+    if retry_after := getattr(error, "retry_after", None):
+        found["Retry-After"] = str(retry_after)
+    return found
+
+
+def known(failure: Exception) -> LambdaError:
+    """What any exception means to a client. An unforeseen one is logged with its trace and tells nothing."""
+    match failure:
+        case LambdaError():
+            return failure
+        case Http404() | drf.NotFound():
+            return NotFound(MESSAGES[404][1])
+        case drf.NotAuthenticated() | drf.AuthenticationFailed():
+            return AuthenticationFailed()
+        case PermissionDenied() | drf.PermissionDenied():
+            return NotAllowed(str(failure) or MESSAGES[403][1])
+        case drf.MethodNotAllowed() | drf.NotAcceptable() | drf.UnsupportedMediaType():
+            error = LambdaError(str(failure.detail))
+            error.code = str(failure.default_code).replace("unsupported_media_type", "unsupported_media_type")
+            return error
+        case RequestDataTooBig():
+            return PayloadTooLarge(MESSAGES[413][1])
+        case drf.ParseError():
+            return InvalidJson(str(failure.detail))
+        case SuspiciousOperation():
+            return Invalid(MESSAGES[400][1])
+        case OperationalError() | InterfaceError():
+            log.warning("the database is not available", exc_info=failure)
+            return Unavailable(MESSAGES[503][1])
+    log.error("unforeseen", exc_info=failure)
+    return LambdaError(MESSAGES[500][1])
+
+
+def exception_handler(failure: Exception, context: dict[str, Any]) -> Response:
+    """DRF's hook: every exception of a view becomes the one error shape."""
+    error = known(failure)
+    extra = headers(error)
+    if isinstance(failure, drf.MethodNotAllowed):
+        extra["Allow"] = ", ".join(context["view"].allowed_methods)
+    return Response({"success": False, "error": body(error)}, status=STATUS[error.code], headers=extra)
+
+
+__all__ = ["Conflict", "NotAllowed", "NotFound", "Unavailable", "body", "exception_handler", "headers", "known"]

@@ -1,0 +1,103 @@
+"""`Idempotency-Key`: the same request again gets the stored answer, whatever crashed or raced in between.
+
+Requests touch only the database, so the key, the effect and the stored answer are one commit; there is nothing to
+recover. A concurrent twin waits on the unique row (PostgreSQL) or on the single writer (SQLite) and then replays.
+Refusals roll everything back and are not stored: trying again looks again.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from hashlib import sha256
+
+import orjson
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+from django.db import OperationalError
+from django.http import HttpResponse
+from django.utils import timezone
+from rest_framework.response import Response
+
+from api.models import IdempotencyRecord
+from api.renderers import dumps, envelope
+from core.db import atomic_write
+from core.errors import Conflict, Invalid
+
+KEPT = timedelta(hours=24)
+METHODS = {"POST", "PATCH", "PUT", "DELETE"}
+
+
+class IdempotencyKeyReused(Conflict):
+    code = "idempotency_key_reused"
+
+
+class IdempotencyInProgress(Conflict):
+    code = "idempotency_in_progress"
+
+
+def key_of(request) -> str | None:
+    """The request's key, or None. Raises Invalid where it is not 1–255 printable ASCII characters."""
+    raw = request.headers.get("Idempotency-Key")
+    if raw is None or request.method not in METHODS:
+        return None
+    key = raw.strip()
+    if len(key) >= 2 and key[0] == key[-1] == '"':
+        key = key[1:-1]  # the IETF draft writes a quoted string, the document a bare one: they are one key
+    if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Invalid.field("Idempotency-Key", "The Idempotency-Key must be 1 to 255 printable ASCII characters")
+    return key
+
+
+def run(key: str, request, handler: Callable[[], Response], *, bare: bool) -> Response | HttpResponse:
+    """Answer from the store, or run `handler` and store its answer, in one commit."""
+    owner = request.auth.account.public_id if request.auth else "nobody"
+    digest = sha256("\n".join([owner, request.method, request.path, key]).encode()).hexdigest()
+    fingerprint = sha256(
+        request.META.get("QUERY_STRING", "").encode() + b"\n" + orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)
+    ).hexdigest()
+    try:
+        with atomic_write():
+            mine = IdempotencyRecord(digest=digest, fingerprint=fingerprint)
+            IdempotencyRecord.objects.filter(digest=digest, created_at__lt=timezone.now() - KEPT).delete()
+            IdempotencyRecord.objects.bulk_create([mine], ignore_conflicts=True)
+            found = IdempotencyRecord.objects.get(digest=digest)
+            if found.pk != mine.pk:
+                return _replay(found, key, fingerprint)
+            response = handler()
+            body = dumps(envelope(response.data, bare=bare))
+            found.status, found.sealed_body = response.status_code, _seal(key, body)
+            found.save(update_fields=["status", "sealed_body"])
+            return _answer(body, response)
+    except OperationalError as busy:
+        if "locked" in str(busy) or "timeout" in str(busy):
+            raise IdempotencyInProgress("The first request with this Idempotency-Key is still running. Try again") from busy
+        raise
+
+
+def _replay(found: IdempotencyRecord, key: str, fingerprint: str) -> HttpResponse:
+    if found.fingerprint != fingerprint:
+        raise IdempotencyKeyReused("This Idempotency-Key was used with another request: use a new key for a new request")
+    response = HttpResponse(_open(key, bytes(found.sealed_body)), content_type="application/json", status=found.status)
+    response["Idempotent-Replayed"] = "true"
+    return response
+
+
+def _answer(body: bytes, response: Response) -> HttpResponse:
+    answer = HttpResponse(body, content_type="application/json", status=response.status_code)
+    for name, value in response.headers.items():
+        if name != "Content-Type":
+            answer[name] = value
+    return answer
+
+
+def _cipher(key: str) -> AESGCM:
+    return AESGCM(sha256(b"idempotent answer\n" + settings.LAMBDA_KEY_PEPPER + key.encode()).digest())
+
+
+def _seal(key: str, body: bytes) -> bytes:
+    nonce = os.urandom(12)
+    return nonce + _cipher(key).encrypt(nonce, body, None)
+
+
+def _open(key: str, sealed: bytes) -> bytes:
+    return _cipher(key).decrypt(sealed[:12], sealed[12:], None)

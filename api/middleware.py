@@ -1,0 +1,135 @@
+"""The outermost layer: request ids for everything, and for `/v1` the guarantees that no view can give.
+
+Whatever goes wrong outside the views (a host not allowed, a broken path, a crash) still leaves in the one error
+shape with the contract's headers. Views do the rest: see `api/views.py`.
+"""
+
+from ipaddress import ip_address, ip_network
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from api import errors, limits
+from api.renderers import dumps, envelope
+from core import context, ids
+from core.errors import LambdaError, NotAllowed
+
+
+class HttpsRequired(NotAllowed):
+    code = "https_required"
+
+
+def is_api(request: HttpRequest) -> bool:
+    return request.path_info == "/v1" or request.path_info.startswith("/v1/")
+
+
+def client_ip(request: HttpRequest) -> str:
+    """The caller's address: the socket's, or what trusted proxies say in X-Forwarded-For."""
+    address = request.META.get("REMOTE_ADDR") or "127.0.0.1"  # a unix socket has no address
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    while _trusted(address) and forwarded and forwarded[-1].strip():
+        address = forwarded.pop().strip()
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return request.META.get("REMOTE_ADDR") or "127.0.0.1"
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def _trusted(address: str) -> bool:
+    return any(ip_address(address) in ip_network(cidr) for cidr in settings.LAMBDA_TRUSTED_PROXIES if _is_ip(address))
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_secure(request: HttpRequest) -> bool:
+    """HTTPS, by the socket or by a trusted proxy's word; on a developer's own machine loopback is safe enough."""
+    if request.scheme == "https":
+        return True
+    if _trusted(request.META.get("REMOTE_ADDR", "")):
+        return request.META.get("HTTP_X_FORWARDED_PROTO", "") == "https"
+    return not settings.LAMBDA_REQUIRE_HTTPS and ip_address(client_ip(request)).is_loopback
+
+
+class RequestIdMiddleware:
+    """Gives each request an id that its log lines, headers, body and events share."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.request_id = ids.encode("req", ids.new())
+        request.client_ip = client_ip(request)
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request.request_id)
+        through = "api" if is_api(request) else "dashboard"
+        with context.acting(through=through, request=request.request_id, address=request.client_ip):
+            response = self.get_response(request)
+        response["X-Request-Id"] = request.request_id
+        return response
+
+
+class ApiMiddleware:
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not is_api(request):
+            return self.get_response(request)
+        if not is_secure(request):
+            response = refuse(
+                HttpsRequired(
+                    "API requests must be made over HTTPS: this one was sent in the clear",
+                    suggestion="Use https://. If the request carried a key, rotate it: others may have read it.",
+                )
+            )
+        else:
+            response = self.get_response(request)
+            if response.status_code >= 400 and not getattr(response, "data", None) and not hasattr(response, "enveloped"):
+                response = refuse(_meaning(response), response.status_code)
+        self._add_limits(request, response)
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _add_limits(self, request: HttpRequest, response: HttpResponse) -> None:
+        """A request that no view counted is charged to its address."""
+        decision = getattr(request, "rate_decision", None)
+        if decision is None:
+            decision = limits.limiter().hit(anonymous_key(request), limits.ANONYMOUS)
+        response["X-RateLimit-Limit"] = str(decision.limit)
+        response["X-RateLimit-Remaining"] = str(decision.remaining)
+        response["X-RateLimit-Reset"] = str(decision.reset)
+        credential = getattr(request, "credential", None)
+        for name, value in (credential.headers if credential else {}).items():
+            response[name] = value
+
+
+def anonymous_key(request: HttpRequest) -> str:
+    """One bucket per address; an IPv6 customer has a whole /64, so that is one too."""
+    address = ip_address(request.client_ip)
+    return f"ip:{ip_network((address, 64), strict=False)}" if address.version == 6 else f"ip:{address}"
+
+
+def refuse(error: LambdaError, status: int | None = None) -> HttpResponse:
+    """The error shape from outside a view."""
+    body = dumps(envelope({"success": False, "error": errors.body(error)}))
+    response = HttpResponse(body, content_type="application/json", status=status or errors.STATUS[error.code])
+    for name, value in errors.headers(error).items():
+        response[name] = value
+    return response
+
+
+def _meaning(response: HttpResponse) -> LambdaError:
+    """What an HTML error page of the framework would have said."""
+    status = response.status_code if response.status_code in errors.MESSAGES else (400 if response.status_code < 500 else 500)
+    code, message = errors.MESSAGES[status]
+    error = LambdaError(message)
+    error.code = code
+    return error

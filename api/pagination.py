@@ -1,0 +1,31 @@
+"""Pages of lists: `page` and `limit` for the enveloped family, `limit` and `offset` for the bare one."""
+
+from typing import Any
+
+from core.errors import FieldError, Invalid
+
+MAX_LIMIT = 100
+MAX_OFFSET = 10_000_000
+
+
+def number(request, name: str, *, default: int, low: int, high: int) -> int:
+    """A whole number from the query. Raises Invalid, saying the range."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    digits = text.removeprefix("-")
+    value = int(text) if digits.isascii() and digits.isdigit() and len(digits) < 12 else None
+    if value is None or not low <= value <= high:
+        error = FieldError(name, f"{name} must be a whole number from {low} to {high}", text)
+        raise Invalid(errors=[error], minimum=low, maximum=high)
+    return value
+
+
+def page(request) -> tuple[int, int]:
+    """(page, limit) of an enveloped list."""
+    limit = number(request, "limit", default=20, low=1, high=MAX_LIMIT)
+    return number(request, "page", default=1, low=1, high=MAX_OFFSET // limit), limit
+
+
+def cut(queryset: Any, page: int, limit: int) -> Any:
+    return queryset[(page - 1) * limit : page * limit]

@@ -1,0 +1,94 @@
+"""Reading bodies: strict JSON, whatever a client sends. Every refusal says where and why."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rest_framework.parsers import BaseParser
+
+from api.errors import InvalidJson, PayloadTooLarge, UnsupportedMediaType
+
+MAX_BYTES = 1024 * 1024
+MAX_DEPTH = 64
+_JSON_TYPES = {"application/json", "application/merge-patch+json"}
+# curl -d without a Content-Type calls everything a form; the document's own sample does so.
+_GUESSED_TYPES = {"application/x-www-form-urlencoded", "text/plain", ""}
+
+
+class StrictJSONParser(BaseParser):
+    media_type = "*/*"
+
+    def parse(self, stream, media_type=None, parser_context=None) -> Any:
+        declared = (media_type or "").split(";")[0].strip().lower()
+        if declared not in _JSON_TYPES | _GUESSED_TYPES:
+            raise UnsupportedMediaType(f"The body must be application/json, not {declared}")
+        length = int(stream.META.get("CONTENT_LENGTH") or 0)
+        if length > MAX_BYTES:
+            raise PayloadTooLarge(f"The request body is {length} bytes; at most {MAX_BYTES} are allowed")
+        body = stream.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise PayloadTooLarge(f"The request body is over {MAX_BYTES} bytes")
+        if declared in _GUESSED_TYPES and body and body.lstrip()[:1] not in (b"{", b"["):
+            raise UnsupportedMediaType("The body must be application/json: send JSON and Content-Type: application/json")
+        return loads(body)
+
+
+def loads(body: bytes) -> Any:
+    """Strict JSON from bytes; an empty body is an empty object. Raises InvalidJson."""
+    if not body.strip():
+        return {}
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as broken:
+        raise InvalidJson(f"byte {broken.start} is not UTF-8") from None
+    except json.JSONDecodeError as broken:
+        raise InvalidJson(f"{broken.msg} at line {broken.lineno}, column {broken.colno}") from None
+    except RecursionError:
+        raise InvalidJson(f"it is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError as broken:  # thousands of digits
+        raise InvalidJson(str(broken)) from None
+    for part, depth in _walk(value):
+        _check(part, depth)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidJson(f"the name '{twice}' appears twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise InvalidJson(f"{name} is not JSON")
+
+
+def _walk(value: Any) -> Iterator[tuple[Any, int]]:
+    """Every key and value with its depth, without recursion."""
+    rest = [(value, 1)]
+    while rest:
+        part, depth = rest.pop()
+        yield part, depth
+        if isinstance(part, dict):
+            rest += [(inner, depth + 1) for pair in part.items() for inner in pair]
+        elif isinstance(part, list):
+            rest += [(inner, depth + 1) for inner in part]
+
+
+def _check(part: Any, depth: int) -> None:
+    if depth > MAX_DEPTH + 1:
+        raise InvalidJson(f"it is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(part, str):
+        if "\x00" in part:
+            raise InvalidJson("a text contains the NUL character")
+        try:
+            part.encode()
+        except UnicodeEncodeError:
+            raise InvalidJson("a text contains half a surrogate pair") from None
+    elif isinstance(part, int) and not -(2**63) <= part < 2**63:
+        raise InvalidJson("a number does not fit 64 bits")
+    elif isinstance(part, float) and part in (float("inf"), float("-inf")):
+        raise InvalidJson("a number is too large")

@@ -1,0 +1,55 @@
+"""Reading request fields: DRF serializers whose every complaint names field, value and what is allowed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from rest_framework import serializers
+
+from api.errors import UnknownParameter
+from core.errors import FieldError, Invalid
+
+
+class Input(serializers.Serializer):
+    """A request body. `Input.read(request)` answers the validated fields or raises Invalid with all that is wrong."""
+
+    @classmethod
+    def read(cls, request, *, partial: bool = False, **context: Any) -> dict[str, Any]:
+        data = request.data
+        if not isinstance(data, dict):
+            raise Invalid("The request body must be a JSON object", suggestion='Send something like {"name": "…"}.')
+        serializer = cls(data=data, partial=partial, context=context)
+        if unknown := [name for name in data if name not in serializer.fields]:
+            raise UnknownParameter.among(unknown, list(serializer.fields), what="field")
+        if not serializer.is_valid():
+            errors = list(_errors(serializer.errors, serializer.fields, data))
+            raise Invalid(_headline(errors), errors=errors)
+        return serializer.validated_data
+
+
+def _headline(errors: list[FieldError]) -> str:
+    first = errors[0]
+    return first.message if len(errors) == 1 else f"{first.message} ({len(errors)} fields are wrong)"
+
+
+def _errors(found: Any, fields: Any, data: Any, path: str = "") -> Iterator[FieldError]:
+    """DRF's nested error lists as one flat list with dotted paths."""
+    for name, messages in found.items():
+        field = fields.get(name) if hasattr(fields, "get") else None
+        value = data.get(name) if isinstance(data, dict) else data[name] if isinstance(data, list) and isinstance(name, int) else None
+        where = f"{path}{name}"
+        if isinstance(messages, dict):
+            child = getattr(field, "child", None)
+            inner = getattr(field, "fields", None) or {key: child for key in messages}
+            yield from _errors(messages, inner, value, f"{where}.")
+            continue
+        choices = getattr(field, "choices", None)
+        for message in messages:
+            yield FieldError(where, _sentence(where, str(message)), value, list(choices) if choices else None)
+
+
+def _sentence(field: str, message: str) -> str:
+    """DRF says "This field is required."; people want to know which."""
+    for start in ("This field ", "This value "):
+        if message.startswith(start):
+            return f"{field} {message.removeprefix(start)}".rstrip(".")
+    return f"{field}: {message}".rstrip(".")

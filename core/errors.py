@@ -1,0 +1,78 @@
+"""The six families of refusal. A verb raises the broken fact; `api/errors.py` turns a family into a status.
+
+An exception's `code` is what clients switch on (the table of the contract); its text is for people: what is
+wrong, which field, what is allowed, what to do next.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One wrong field of a request."""
+
+    field: str
+    message: str
+    value: Any = None
+    allowed_values: list[Any] | None = None
+
+
+class LambdaError(Exception):
+    """A refusal with a code, a text and, in `details`, the facts a program may act on."""
+
+    code = "server_error"
+
+    def __init__(self, message: str, *, suggestion: str = "", **details: Any):
+        super().__init__(message)
+        self.message = message
+        self.suggestion = suggestion
+        self.details = details
+
+
+class Invalid(LambdaError):
+    """The request says something that cannot be: one or more fields are wrong."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str = "", *, errors: list[FieldError] | None = None, suggestion: str = "", **details):
+        self.errors = errors or []
+        super().__init__(message or (self.errors[0].message if self.errors else "Invalid request"), suggestion=suggestion, **details)
+
+    @classmethod
+    def field(cls, name: str, message: str, *, value: Any = None, allowed: list[Any] | None = None) -> "Invalid":
+        return cls(errors=[FieldError(name, message, value, allowed)])
+
+
+class NotFound(LambdaError):
+    """There is no such thing in this account."""
+
+    code = "not_found"
+
+
+class NotAllowed(LambdaError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+
+
+class Conflict(LambdaError):
+    """The thing is in a state in which this cannot be done."""
+
+    code = "conflict"
+
+
+class LimitExceeded(LambdaError):
+    """A quota, a budget or a rate is used up."""
+
+    code = "quota_exceeded"
+
+
+class Unavailable(LambdaError):
+    """Nothing is wrong with the request: the platform cannot carry it out now. `retry_after` in seconds."""
+
+    code = "service_unavailable"
+
+    def __init__(self, message: str, *, retry_after: int = 5, suggestion: str = "", **details: Any):
+        super().__init__(message, suggestion=suggestion, **details)
+        self.retry_after = retry_after

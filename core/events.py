@@ -1,0 +1,123 @@
+"""Saying what happened: `record` writes the event row in the verb's transaction; `subscribe` lets other apps react in it.
+
+Whatever a subscriber writes commits with the event or not at all; it writes only rows of its own app. Everything slow
+or remote reads the log by cursor, or is a task that `enqueue` nudges after commit.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+from uuid import UUID
+
+from celery import current_app
+from django.db import transaction
+from django.utils import timezone
+
+from core import context, db
+from core.models import Event, Resource
+
+_types: dict[str, str] = {}
+_subscribers: list[tuple[str, Callable[[Event], None]]] = []
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Something that costs by the hour: `quantity` of `sku` from `from_` until `to` (None: still running)."""
+
+    resource: UUID
+    sku: str
+    quantity: Decimal
+    from_: datetime
+    to: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"resource": self.resource, "sku": self.sku, "quantity": self.quantity, "from": self.from_, "to": self.to}
+
+
+class Subject(Protocol):
+    """What an event is about. `event_data` is the payload's `data`; `inventory` its row in the inventory, if it has one."""
+
+    kind: str
+    pk: UUID
+
+    def event_data(self) -> dict[str, Any]: ...
+
+
+def declare(types: dict[str, str]) -> None:
+    """Make event types known, each with one line of documentation. Called by each app's `events.py`."""
+    _types.update(types)
+
+
+def declared() -> dict[str, str]:
+    """All known event types and their documentation, by name."""
+    return dict(sorted(_types.items()))
+
+
+def subscribe(pattern: str, handler: Callable[[Event], None]) -> None:
+    """Call `handler` in the recording transaction for each event whose type matches, e.g. `instance.*`."""
+    if (pattern, handler) not in _subscribers:
+        _subscribers.append((pattern, handler))
+
+
+def record(
+    type: str,
+    *,
+    account: Any,
+    by: context.Actor,
+    subject: Subject | None = None,
+    data: dict[str, Any] | None = None,
+    meters: Iterable[Meter] = (),
+) -> Event:
+    """Write one event and bring the subject's inventory row up to date. Must run inside `@atomic_write`.
+
+    `data` is added to the subject's own `event_data`. Raises LookupError for a type that no app declared.
+    """
+    if type not in _types:
+        raise LookupError(f"event type {type} is not declared")
+    if not db.writing():
+        raise RuntimeError(f"{type} was recorded outside a write transaction")
+    event = Event.objects.create(
+        at=timezone.now(),
+        account_id=account.pk if account else None,
+        type=type,
+        actor_kind=by.kind,
+        actor_id=by.id,
+        actor_name=by.name,
+        via=context.via.get(),
+        ip=context.ip.get(),
+        request_id=context.request_id.get(),
+        subject_kind=subject.kind if subject else "",
+        subject_id=subject.pk if subject else None,
+        data={**(subject.event_data() if subject else {}), **(data or {})},
+        meters=[meter.as_json() for meter in meters],
+    )
+    inventory = getattr(subject, "inventory", None)
+    if inventory:
+        _take_stock(subject, inventory())
+    for pattern, handler in _subscribers:
+        if fnmatchcase(type, pattern):
+            handler(event)
+    return event
+
+
+def _take_stock(subject: Any, row: dict[str, Any]) -> None:
+    """Insert or update the inventory row; `row` holds name, region, status, tags, detail, created_at, deleted_at."""
+    same = Resource.objects.filter(native_id=subject.pk)
+    if not same.update(**row):
+        Resource.objects.create(kind=subject.kind, native_id=subject.pk, account_id=subject.account_id, **row)
+
+
+def enqueue(task: str, **arguments: Any) -> None:
+    """Nudge a worker by task name once the transaction has committed. A lost nudge is repaired by a sweep."""
+    transaction.on_commit(lambda: _send(task, arguments))
+
+
+def _send(task: str, arguments: dict[str, Any]) -> None:
+    headers = {"request_id": context.request_id.get()}
+    try:
+        current_app.send_task(task, kwargs=arguments, headers=headers, ignore_result=True)
+    except current_app.connection().connection_errors + (OSError,):  # the broker is away: the sweep finds the row
+        pass

@@ -1,0 +1,49 @@
+"""Public ids: TypeIDs, a prefix that names the table and a UUIDv7 that sorts by creation.
+
+`inst_01m803p6fsep5t56hn7y1dmqyp` names an instance. The database holds the UUID, the wire the TypeID.
+The bare family's `RES_` + 10 digits is a bijection of the inventory row's key, so it needs no column and
+gives no count away.
+"""
+
+from uuid import UUID
+
+import uuid_utils
+from typeid import TypeID
+from typeid.errors import TypeIDException
+
+_MODULUS = 10**10
+_FACTOR = 7_368_787_901  # odd and no multiple of 5, so it has an inverse modulo 10^10
+_INVERSE = pow(_FACTOR, -1, _MODULUS)
+_OFFSET = 1_234_567_890 - _FACTOR
+
+
+def new() -> UUID:
+    """A fresh UUIDv7: ids made later sort later."""
+    return UUID(int=uuid_utils.uuid7().int)
+
+
+def encode(prefix: str, key: UUID) -> str:
+    return str(TypeID.from_uuid(key, prefix))
+
+
+def decode(prefix: str, text: str) -> UUID:
+    """The UUID in a public id. Raises ValueError for another prefix or anything malformed."""
+    if not text.startswith(f"{prefix}_"):
+        raise ValueError(f"not a {prefix}_… id")
+    try:
+        return UUID(str(TypeID.from_string(text).uuid))
+    except (TypeIDException, ValueError, IndexError, KeyError) as broken:
+        raise ValueError(f"not a {prefix}_… id") from broken
+
+
+def encode_number(prefix: str, key: int) -> str:
+    """`RES_0123456789` from an integer key ≥ 1."""
+    return f"{prefix}_{(key * _FACTOR + _OFFSET) % _MODULUS:010d}"
+
+
+def decode_number(prefix: str, text: str) -> int:
+    """The inverse of `encode_number`. Raises ValueError for anything malformed."""
+    digits = text.removeprefix(f"{prefix}_")
+    if digits == text or len(digits) != 10 or not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f"not a {prefix}_ id")
+    return (int(digits) - _OFFSET) * _INVERSE % _MODULUS

@@ -1,0 +1,164 @@
+"""Rows that belong to the whole platform: the event log, the inventory and the counters. No business nouns."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+
+from core import ids
+
+
+class TransactionId(models.Func):
+    """The writing transaction's number on PostgreSQL, so that readers can stop before transactions still open."""
+
+    function = "pg_current_xact_id"
+    output_field = models.BigIntegerField()
+
+    def as_sqlite(self, compiler, connection, **_):
+        return "0", []  # one writer at a time: the autoincrement itself is commit order
+
+    def as_postgresql(self, compiler, connection, **_):
+        return "(pg_current_xact_id()::text::bigint)", []
+
+
+class Row(models.Model):
+    """What every noun has: a UUIDv7 key shown as a TypeID, times, and a version that each write raises."""
+
+    prefix: str
+
+    id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+    version = models.PositiveIntegerField(default=1, editable=False)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def public_id(self) -> str:
+        return ids.encode(self.prefix, self.id)
+
+    @classmethod
+    def key(cls, public_id: str) -> UUID:
+        """The primary key in a public id. Raises ValueError for anything that is not one of this noun's ids."""
+        return ids.decode(cls.prefix, public_id)
+
+
+class Event(models.Model):
+    """One thing that happened. Append-only; without foreign keys, so that the log outlives what it tells of.
+
+    Audit log, webhooks, live feed and metering all read this row. `seq` orders by commit on SQLite; on PostgreSQL
+    a reader must also stop before transactions that are still open (`committed()`).
+    """
+
+    prefix = "evt"
+
+    class Reads(models.QuerySet["Event"]):
+        def for_account(self, account) -> "Event.Reads":
+            return self.filter(account_id=account.pk)
+
+        def committed(self) -> "Event.Reads":
+            """Only events that no still open transaction can precede: safe to read with a cursor."""
+            from django.db import connection
+
+            if connection.vendor != "postgresql":
+                return self
+            return self.extra(where=["txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"])
+
+    seq = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(unique=True, default=ids.new, editable=False)
+    txid = models.BigIntegerField(db_default=TransactionId(), editable=False)
+    at = models.DateTimeField(editable=False)
+    account_id = models.UUIDField(null=True)
+    type = models.CharField(max_length=64)
+    actor_kind = models.CharField(max_length=16)
+    actor_id = models.CharField(max_length=64, blank=True)
+    actor_name = models.CharField(max_length=200, blank=True)
+    via = models.CharField(max_length=16)
+    ip = models.CharField(max_length=45, blank=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    subject_kind = models.CharField(max_length=16)
+    subject_id = models.UUIDField(null=True)
+    data = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    meters = models.JSONField(default=list, encoder=DjangoJSONEncoder)
+
+    objects = models.Manager.from_queryset(Reads)()
+
+    class Meta:
+        ordering = ["-seq"]
+        indexes = [
+            models.Index(fields=["account_id", "-seq"], name="event_account"),
+            models.Index(fields=["subject_id", "-seq"], name="event_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.public_id}"
+
+    @property
+    def public_id(self) -> str:
+        return ids.encode(self.prefix, self.id)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("events are append-only")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any):
+        raise TypeError("events are append-only")
+
+
+class Resource(models.Model):
+    """The inventory: one row for each thing an account has, whatever its kind. Written by `core.events.record`."""
+
+    kind = models.CharField(max_length=16)
+    native_id = models.UUIDField(unique=True)
+    account_id = models.UUIDField()
+    name = models.CharField(max_length=200)
+    region = models.CharField(max_length=32, blank=True)
+    status = models.CharField(max_length=16)
+    tags = models.JSONField(default=dict)
+    detail = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
+    created_at = models.DateTimeField()
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["account_id", "-id"], name="resource_account", condition=models.Q(deleted_at=None))]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def number(self) -> str:
+        """`RES_` + 10 digits."""
+        return ids.encode_number("RES", self.pk)
+
+
+class Counter(models.Model):
+    """How many of a kind an account has: totals of lists and quotas without COUNT(*). Changed in the verb's transaction."""
+
+    account_id = models.UUIDField()
+    kind = models.CharField(max_length=32)
+    count = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["account_id", "kind"], name="counter_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.count}"
+
+    @classmethod
+    def add(cls, account, kind: str, by: int) -> int:
+        """Change a count and answer the new one; the row stays locked until the transaction ends."""
+        rows = cls.objects.filter(account_id=account.pk, kind=kind)
+        if not rows.update(count=F("count") + by):
+            cls.objects.bulk_create([cls(account_id=account.pk, kind=kind)], ignore_conflicts=True)
+            rows.update(count=F("count") + by)
+        return rows.values_list("count", flat=True).get()
+
+    @classmethod
+    def of(cls, account, kind: str) -> int:
+        return cls.objects.filter(account_id=account.pk, kind=kind).values_list("count", flat=True).first() or 0
