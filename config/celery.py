@@ -1,15 +1,33 @@
-"""The Celery application: how tasks travel, and which ones the clock starts. The tasks live in each app's `tasks.py`.
+"""The Celery application. The tasks live in each app's `tasks.py`, what the clock starts is in `settings.py`.
 
 A message is only a nudge. What must be done is a row in the database, and the sweep finds rows whose nudge was lost,
 so neither the broker nor a worker may lose more than seconds.
 """
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import beat_embedded_init, worker_ready
+
+from config.supervisor import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("lambda")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_ready.connect
+def first_heartbeat(**_: Any) -> None:
+    """Beat sends the first one only after a whole period; `/readyz` shall not wait for it."""
+    from config import health
+
+    health.beat()
+
+
+@beat_embedded_init.connect
+def end_with_worker(**_: Any) -> None:
+    """`worker -B` forks beat. A worker killed with -9 would leave it behind, and the next worker starts another."""
+    die_with_parent()

@@ -57,8 +57,10 @@ def secret(name: str, directory: Path, *, generate: bool) -> str:
             return ""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = directory / f".{name.lower()}.{os.getpid()}.{secrets.token_hex(4)}"
-    draft.touch(mode=0o600, exist_ok=False)
-    draft.write_text(secrets.token_urlsafe(48) + "\n")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_urlsafe(48) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # a power cut must not leave an empty secret under the final name
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -1,7 +1,58 @@
 """`/healthz` (this process answers) and `/readyz` (everything needed to serve an instance is there). No key needed."""
 
+import time
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+
+HEARTBEAT = "worker-heartbeat"
+HEARTBEAT_AGE = 20  # seconds without a beat until the worker counts as gone; it beats each 5 s
+
+_migrated = False
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200, or 503 with what is missing: {"status": "not ready", "missing": {"worker": "…"}}."""
+    problems = {"database": database(), "worker": worker(), "node": node()}
+    missing = {part: problem for part, problem in problems.items() if problem}
+    if missing:
+        return JsonResponse({"status": "not ready", "missing": missing}, status=503)
+    return JsonResponse({"status": "ok"})
+
+
+def beat() -> None:
+    """Called by the worker: it is alive and reads its queue. In the cache, as the web may be on another machine."""
+    cache.set(HEARTBEAT, time.time(), timeout=None)
+
+
+def database() -> str:
+    """Empty if the database answers and has every migration, else what is wrong."""
+    global _migrated  # once applied they stay applied, and asking costs 50 ms
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        if not _migrated:
+            executor = MigrationExecutor(connection)
+            _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        return f"the database does not answer: {error}"
+    return "" if _migrated else "migrations are not applied: python3 manage.py migrate"
+
+
+def worker() -> str:
+    age = time.time() - cache.get(HEARTBEAT, 0)
+    return "" if age < HEARTBEAT_AGE else f"no worker has been heard for {HEARTBEAT_AGE} s"
+
+
+def node() -> str:
+    from compute.drivers import open_driver
+
+    able = open_driver(settings.LAMBDA_DRIVER, settings.LAMBDA_NODE_HOME).probe()
+    return "" if able.ok else f"{able.reason} {able.remedy}".strip()

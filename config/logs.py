@@ -1,6 +1,7 @@
 """Log lines: JSON in production, coloured on a terminal, each with the id of the request that caused it."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -25,7 +26,7 @@ def configure(*, json: bool, level: str) -> None:
     last: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() or bool(os.environ.get("FORCE_COLOR")))]
     )
     handler = logging.StreamHandler()
     handler.setFormatter(

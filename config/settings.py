@@ -50,9 +50,15 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en-gb"
-TEST_RUNNER = "config.testing.PytestRunner"
 
 INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "config",
     "core",
     "api",
@@ -70,13 +76,6 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
     "lucide",
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "django.contrib.humanize",
 ]
 
 MIDDLEWARE = [
@@ -214,6 +213,8 @@ SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "lambda_session", "lambda_csrf"
 CSRF_TRUSTED_ORIGINS = [LAMBDA_BASE_URL]
 SECURE_SSL_REDIRECT = False  # a redirect would have read the key already: plain HTTP is refused instead
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if LAMBDA_REQUIRE_HTTPS else 0
+# Sub-domains and the browsers' preload list are the business of who owns the domain, and redirecting see above.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 

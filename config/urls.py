@@ -10,6 +10,7 @@ from config import health
 
 urlpatterns = [
     path("healthz", health.healthz),
+    path("readyz", health.readyz),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("v1/", include([*catalog.urls.v1, *accounts.urls.v1, *compute.urls.v1])),

@@ -1,1 +1,0 @@
-"""How `manage.py test` hands over to pytest."""

@@ -1,0 +1,22 @@
+"""What holds for every test: sockets reach this machine only, and in CI nothing may be skipped.
+
+Warnings are errors by `pyproject.toml`. Builders are in `make.py`, fixtures of one app in that app's folder.
+"""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+CI = os.environ.get("CI") == "true"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI everything optional is installed, so a skipped test is one that silently stopped being run."""
+    report = yield
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+    return report
