@@ -19,7 +19,7 @@ from django.utils.safestring import SafeString, mark_safe
 register = template.Library()
 
 TONES = {
-    "ok": {"active", "available", "paid", "primary", "ready", "running", "succeeded", "verified"},
+    "ok": {"active", "available", "created", "paid", "primary", "ready", "running", "started", "succeeded", "verified"},
     "warn": {"expiring", "paused", "retiring", "unused", "unverified"},
     "bad": {"error", "exceeded", "expired", "failed", "firing", "suspended"},
     "busy": {
@@ -89,15 +89,15 @@ def _distance(seconds: float) -> str:
 
 
 @register.simple_tag
-def money(amount: Decimal | str | float | None, currency: str = "USD") -> str:
-    """`$1,234.50`: at least two decimals, more only where the amount has them (an hourly price may); an em dash for None."""
+def money(amount: Decimal | str | float | None, places: int = 6, currency: str = "USD") -> str:
+    """`$1,234.50`: two decimals, more (up to `places`) only where an amount has them, as an hourly price may; — for None."""
     try:
         value = Decimal(str(amount))
     except InvalidOperation:
         return "—"
     if not value.is_finite():
         return "—"
-    whole, _, fraction = f"{abs(value):,f}".partition(".")
+    whole, _, fraction = f"{abs(value):,.{places}f}".partition(".")
     number = f"{whole}.{fraction.rstrip('0').ljust(2, '0')}"
     sign = "−" if value < 0 else ""
     return f"{sign}${number}" if currency == "USD" else f"{sign}{number} {currency}"
@@ -219,3 +219,24 @@ def notice(content: str, tone: str = "", symbol: str = "info") -> SafeString:
 def pattern(value: str) -> str:
     """`value` as an HTML `pattern` that matches it alone. Not re.escape: browsers refuse escapes of ordinary characters."""
     return "".join(f"\\{c}" if c in r"\^$.*+?()[]{}|/" else c for c in str(value))
+
+
+@register.filter
+def tone(event_type: str) -> str:
+    """The tone of what happened: `instance.failed` is bad, `instance.ready` ok, most things nothing."""
+    return TONE_OF.get(event_type.rpartition(".")[2], "")
+
+
+@register.filter
+def happened(event_type: str, whole: bool = False) -> str:
+    """`instance.started` in words: `Started`, or `Instance started` where the noun is not plain from the page."""
+    words = event_type if whole else event_type.rpartition(".")[2]
+    for plain, spoken in ((".", " "), ("_", " "), ("api key", "API key"), ("ssh key", "SSH key")):
+        words = words.replace(plain, spoken)
+    return words[:1].upper() + words[1:]
+
+
+@register.filter
+def memory(megabytes: int) -> str:
+    """`512 MB`, `1 GB`, `1.5 GB`: of 1,024 MB each, as the catalogue counts."""
+    return f"{megabytes / 1024:g} GB" if megabytes >= 1024 else f"{megabytes} MB"
