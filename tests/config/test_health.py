@@ -1,0 +1,52 @@
+"""`/healthz` and `/readyz`, which tell an operator and a load balancer what is missing."""
+
+import time
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+
+from compute.drivers.base import Capabilities
+from config import health, tasks
+
+
+@pytest.fixture(autouse=True)
+def everything_runs(monkeypatch):
+    tasks.heartbeat()
+    monkeypatch.setattr(health, "_migrated", False)
+    yield
+    cache.delete(health.HEARTBEAT)
+
+
+@pytest.mark.django_db
+def test_ready_when_database_worker_and_node_answer(client):
+    response = client.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.django_db
+def test_a_silent_worker_makes_it_unready_and_is_named(client):
+    cache.set(health.HEARTBEAT, time.time() - health.HEARTBEAT_AGE - 1)
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json() == {"status": "not ready", "missing": {"worker": "no worker has been heard for 20 s"}}
+
+
+@pytest.mark.django_db
+def test_a_missing_migration_makes_it_unready_and_says_what_to_run(client):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert "manage.py migrate" in response.json()["missing"]["database"]
+
+
+@pytest.mark.django_db
+def test_a_node_that_cannot_run_instances_says_why_and_how_to_mend_it(client, monkeypatch):
+    unable = Capabilities(ok=False, reason="User namespaces are switched off.", remedy="Switch them on.")
+    monkeypatch.setattr("compute.drivers.fake.FakeDriver.probe", lambda self: unable)
+    assert client.get("/readyz").json()["missing"] == {"node": "User namespaces are switched off. Switch them on."}
+
+
+def test_alive_needs_no_database(client):
+    assert client.get("/healthz").status_code == 200
