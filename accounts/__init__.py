@@ -1,0 +1,1 @@
+"""Who may do what: users, accounts, memberships and API keys."""

@@ -1,8 +1,9 @@
-"""The app's name for Django."""
-
 from django.apps import AppConfig
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
-    label = "accounts"
+    verbose_name = "Accounts"
+
+    def ready(self) -> None:
+        from accounts import events  # noqa: F401  (declares the event types)

@@ -1,6 +1,18 @@
 """Addresses of this app: `v1` (the API) and `dashboard` (HTML), a table of contents."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-v1: list[URLPattern | URLResolver] = []
-dashboard: list[URLPattern | URLResolver] = []
+from accounts.api.api_keys import ApiKeys
+from accounts.views import api_keys
+
+v1 = [
+    path("account/api-keys", ApiKeys.as_view({"get": "list", "post": "create"})),
+    path("account/api-keys/<id>", ApiKeys.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
+    path("account/api-keys/<id>/rotate", ApiKeys.as_view({"post": "rotate"})),
+]
+dashboard = [
+    path("settings/api-keys", api_keys.List.as_view(), name="api_keys"),
+    path("settings/api-keys/new", api_keys.Create.as_view(), name="api_key_create"),
+    path("settings/api-keys/<id>/rotate", api_keys.Rotate.as_view(), name="api_key_rotate"),
+    path("settings/api-keys/<id>/revoke", api_keys.Revoke.as_view(), name="api_key_revoke"),
+]

@@ -163,7 +163,7 @@ def known(failure: Exception) -> LambdaError:
             return NotAllowed(str(failure) or MESSAGES[403][1])
         case drf.MethodNotAllowed() | drf.NotAcceptable() | drf.UnsupportedMediaType():
             error = LambdaError(str(failure.detail))
-            error.code = str(failure.default_code).replace("unsupported_media_type", "unsupported_media_type")
+            error.code = failure.default_code
             return error
         case RequestDataTooBig():
             return PayloadTooLarge(MESSAGES[413][1])

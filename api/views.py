@@ -11,7 +11,7 @@ from rest_framework.viewsets import ViewSetMixin
 from api import idempotency, limits
 from api.errors import RateLimitExceeded, UnknownParameter
 from api.middleware import anonymous_key
-from core.errors import Invalid
+from core.errors import Invalid, NotFound
 
 
 class ViewSet(ViewSetMixin, APIView):
@@ -78,6 +78,17 @@ class ViewSet(ViewSetMixin, APIView):
             response = self.handle_exception(failure)
         self.response = self.finalize_response(request, response, *args, **kwargs)
         return self.response
+
+
+def found(rows: Any, public_id: str) -> Any:
+    """The row with this public id among `rows`, which must be the caller's own. Raises NotFound, whatever is wrong."""
+    try:
+        row = rows.filter(pk=rows.model.key(public_id)).first()
+    except ValueError:
+        row = None
+    if row is None:
+        raise NotFound(f"Resource not available: there is no {rows.model.kind.replace('_', ' ')} '{public_id[:64]}' in this account")
+    return row
 
 
 class Unknown(ViewSet):

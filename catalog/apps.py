@@ -1,8 +1,6 @@
-"""The app's name for Django."""
-
 from django.apps import AppConfig
 
 
 class CatalogConfig(AppConfig):
     name = "catalog"
-    label = "catalog"
+    verbose_name = "Catalogue"

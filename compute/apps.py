@@ -1,8 +1,9 @@
-"""The app's name for Django."""
-
 from django.apps import AppConfig
 
 
 class ComputeConfig(AppConfig):
     name = "compute"
-    label = "compute"
+    verbose_name = "Compute"
+
+    def ready(self) -> None:
+        from compute import events  # noqa: F401  (declares the event types)

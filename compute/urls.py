@@ -1,6 +1,32 @@
 """Addresses of this app: `v1` (the API) and `dashboard` (HTML), a table of contents."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-v1: list[URLPattern | URLResolver] = []
-dashboard: list[URLPattern | URLResolver] = []
+from compute.api.instances import Instances
+from compute.api.ssh_keys import SshKeys
+from compute.views import instances, ssh_keys
+
+v1 = [
+    path("instances", Instances.as_view({"get": "list", "post": "create"})),
+    path("instances/<id>", Instances.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
+    path("instances/<id>/start", Instances.as_view({"post": "start"})),
+    path("instances/<id>/stop", Instances.as_view({"post": "stop"})),
+    path("instances/<id>/restart", Instances.as_view({"post": "restart"})),
+    path("instances/<id>/resize", Instances.as_view({"post": "resize"})),
+    path("instances/<id>/rebuild", Instances.as_view({"post": "rebuild"})),
+    path("instances/<id>/wait", Instances.as_view({"get": "wait"})),
+    path("instances/<id>/console-log", Instances.as_view({"get": "console_log"})),
+    path("instances/<id>/events", Instances.as_view({"get": "events"})),
+    path("ssh-keys", SshKeys.as_view({"get": "list", "post": "create"})),
+    path("ssh-keys/<id>", SshKeys.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
+]
+dashboard = [
+    path("instances", instances.List.as_view(), name="instances"),
+    path("instances/new", instances.Create.as_view(), name="instance_create"),
+    path("instances/<id>", instances.Detail.as_view(), name="instance"),
+    path("instances/<id>/delete", instances.Delete.as_view(), name="instance_delete"),
+    path("instances/<id>/power/<action>", instances.Power.as_view(), name="instance_power"),
+    path("ssh-keys", ssh_keys.List.as_view(), name="ssh_keys"),
+    path("ssh-keys/new", ssh_keys.Create.as_view(), name="ssh_key_create"),
+    path("ssh-keys/<id>/remove", ssh_keys.Remove.as_view(), name="ssh_key_remove"),
+]

@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.AccountMiddleware",  # which account, and may the role open the page
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -153,6 +154,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"  # gives a new user an account
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "/accounts/login/"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -245,6 +247,11 @@ CELERY_BEAT_SCHEDULE = {
     # `expires` (seconds): after an outage one sweep is enough.
     "compute.sweep": {"task": "compute.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "config.heartbeat": {"task": "config.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "accounts.warn_of_expiring_keys": {
+        "task": "accounts.warn_of_expiring_keys",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "api.purge_idempotency": {"task": "api.purge_idempotency", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -1,12 +1,13 @@
 """Every address: `/v1` is each app's `v1` list, the dashboard is each app's `dashboard` list."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 import accounts.urls
 import catalog.urls
 import compute.urls
-from config import health
+from api import views as api_views
+from config import health, views
 
 urlpatterns = [
     path("healthz", health.healthz),
@@ -14,5 +15,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("v1/", include([*catalog.urls.v1, *accounts.urls.v1, *compute.urls.v1])),
-    path("", include([*catalog.urls.dashboard, *accounts.urls.dashboard, *compute.urls.dashboard])),
+    re_path("^v1(/|$)", api_views.unknown),
+    path("", views.Home.as_view(), name="home"),
+    path("", include((accounts.urls.dashboard, "accounts"))),
+    path("", include((compute.urls.dashboard, "compute"))),
 ]

@@ -36,7 +36,9 @@ class Lifecycle:
         if to not in self.transitions.get(old, set()):
             raise ValueError(f"{type(row).__name__} cannot go from {old} to {to}")
         fields |= {"state": to, "updated_at": timezone.now()}
-        same = type(row)._base_manager.filter(pk=row.pk, state=old, version=row.version)  # type: ignore[attr-defined]
+        # Each user verb raises the generation: the same state of an older generation is another life.
+        fence = {"generation": row.generation} if hasattr(row, "generation") else {}
+        same = type(row)._base_manager.filter(pk=row.pk, state=old, **fence)
         if same.update(**fields, version=F("version") + 1) != 1:
             raise StateChanged(f"{type(row).__name__} {row.pk} is no longer {old}")
         for name, value in fields.items():

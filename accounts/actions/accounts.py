@@ -1,0 +1,88 @@
+"""Accounts and who belongs to them: every write."""
+
+from django.utils import timezone
+
+from accounts.models import Account, Membership, User
+from catalog.models import Plan
+from core import epoch, events
+from core.context import Actor
+from core.db import atomic_write
+from core.errors import Invalid
+from django.db import transaction
+
+
+@atomic_write()
+def create(*, name: str, owner: User, plan: str = "free", by: Actor) -> Account:
+    """A new account with its owner.
+
+    Records: account.updated, member.joined. Raises: Invalid for an unknown plan or an empty name.
+    """
+    if not name.strip():
+        raise Invalid.field("name", "An account needs a name", value=name)
+    account = Account.objects.create(name=name.strip(), plan=_plan(plan))
+    member = Membership.objects.create(account=account, user=owner, role=Membership.Role.OWNER)
+    events.record("account.updated", account=account, by=by, subject=account)
+    events.record("member.joined", account=account, by=by, subject=member)
+    return account
+
+
+@atomic_write()
+def create_user(*, email: str, password: str | None = None, name: str = "", by: Actor) -> User:
+    """A user who can sign in once they have a password; without one they reset it by mail."""
+    return User.objects.create_user(email, password, name=name)
+
+
+@atomic_write()
+def rename(*, account: Account, name: str, by: Actor) -> Account:
+    """Records: account.updated. Raises: Invalid for an empty name."""
+    if not name.strip():
+        raise Invalid.field("name", "An account needs a name", value=name)
+    account.name = name.strip()
+    account.save(update_fields=["name", "updated_at"])
+    events.record("account.updated", account=account, by=by, subject=account)
+    return account
+
+
+@atomic_write()
+def change_plan(*, account: Account, plan: str, by: Actor) -> Account:
+    """Another plan, with its rate and quotas, from the next request on. Records: account.updated. Raises: Invalid."""
+    account.plan = _plan(plan)
+    account.save(update_fields=["plan", "updated_at"])
+    events.record("account.updated", account=account, by=by, subject=account)
+    transaction.on_commit(epoch.advance)
+    return account
+
+
+@atomic_write()
+def suspend(*, account: Account, reason: str, by: Actor) -> Account:
+    """Nothing of the account can be changed until it is resumed; what runs goes on.
+
+    Records: account.suspended. Raises: Invalid without a reason, which the customer is shown.
+    """
+    if not reason.strip():
+        raise Invalid.field("reason", "Say why: the customer is shown the reason", value=reason)
+    account.suspended_at, account.suspended_reason = timezone.now(), reason.strip()
+    account.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+    events.record("account.suspended", account=account, by=by, subject=account, data={"reason": reason.strip()})
+    transaction.on_commit(epoch.advance)
+    return account
+
+
+@atomic_write()
+def resume(*, account: Account, by: Actor) -> Account:
+    """Records: account.resumed, unless it was not suspended."""
+    if account.suspended_at is None:
+        return account
+    account.suspended_at, account.suspended_reason = None, ""
+    account.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
+    events.record("account.resumed", account=account, by=by, subject=account)
+    transaction.on_commit(epoch.advance)
+    return account
+
+
+def _plan(slug: str) -> Plan:
+    plan = Plan.objects.named(slug)
+    if plan is None:
+        allowed = list(Plan.objects.on_sale().values_list("slug", flat=True))
+        raise Invalid.field("plan", "Invalid plan specified", value=slug, allowed=allowed)
+    return plan

@@ -1,0 +1,93 @@
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group
+
+from accounts.actions import accounts, api_keys
+from accounts.models import Account, ApiKey, Membership, User
+
+admin.site.unregister(Group)  # roles are memberships
+
+
+class MembershipInline(admin.TabularInline):
+    model = Membership
+    extra = 0
+    autocomplete_fields = ["user", "account"]
+
+
+@admin.register(User)
+class UserAdmin(admin.ModelAdmin):
+    list_display = ["email", "name", "is_active", "is_staff", "last_login", "created_at"]
+    list_filter = ["is_active", "is_staff"]
+    search_fields = ["email", "name"]
+    fields = ["email", "name", "is_active", "is_staff", "is_superuser", "last_login"]
+    readonly_fields = ["last_login"]
+    inlines = [MembershipInline]
+
+
+@admin.register(Account)
+class AccountAdmin(admin.ModelAdmin):
+    """Name, plan and suspension go through the verbs, so that they are recorded and bind at once."""
+
+    list_display = ["name", "public_id", "plan", "status", "created_at"]
+    list_filter = ["plan"]
+    list_select_related = ["plan"]
+    search_fields = ["name", "id"]
+    readonly_fields = ["public_id", "status", "suspended_at", "suspended_reason", "created_at"]
+    fields = ["name", "plan", *readonly_fields]
+    inlines = [MembershipInline]
+    actions = ["suspend", "resume"]
+
+    def save_model(self, request, obj, form, change):
+        if not change:
+            return super().save_model(request, obj, form, change)
+        stored = Account.objects.get(pk=obj.pk)
+        if "name" in form.changed_data:
+            accounts.rename(account=stored, name=obj.name, by=request.user.actor)
+        if "plan" in form.changed_data:
+            accounts.change_plan(account=stored, plan=obj.plan.slug, by=request.user.actor)
+
+    @admin.action(description="Suspend (nothing can be changed; what runs goes on)")
+    def suspend(self, request, queryset):
+        for account in queryset:
+            accounts.suspend(account=account, reason="Suspended by the operator.", by=request.user.actor)
+        messages.success(request, "Suspended.")
+
+    @admin.action(description="Resume")
+    def resume(self, request, queryset):
+        for account in queryset:
+            accounts.resume(account=account, by=request.user.actor)
+        messages.success(request, "Resumed.")
+
+
+@admin.register(Membership)
+class MembershipAdmin(admin.ModelAdmin):
+    list_display = ["user", "account", "role"]
+    list_filter = ["role"]
+    list_select_related = ["user", "account"]
+    search_fields = ["user__email", "account__name"]
+    autocomplete_fields = ["user", "account"]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(admin.ModelAdmin):
+    """Keys are looked at and revoked here; only their owners make them, and only they see them."""
+
+    list_display = ["name", "account", "hint", "status", "last_used_at", "expires_at", "created_at"]
+    list_select_related = ["account"]
+    search_fields = ["name", "hint", "account__name"]
+    exclude = ["digest"]
+    actions = ["revoke"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False
+
+    @admin.action(description="Revoke at once", permissions=["view"])
+    def revoke(self, request, queryset):
+        for key in queryset:
+            api_keys.revoke(key=key, by=request.user.actor)
+        messages.success(request, "Revoked.")

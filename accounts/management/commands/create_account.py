@@ -1,0 +1,30 @@
+from allauth.account.models import EmailAddress
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.actions import accounts
+from accounts.models import User
+from core.context import SYSTEM, acting
+from core.db import atomic_write
+from core.errors import LambdaError
+
+
+class Command(BaseCommand):
+    help = "Make an account with its owner, who is made too where there is none. Prints the account's id."
+
+    def add_arguments(self, parser):
+        parser.add_argument("name")
+        parser.add_argument("--owner", required=True, metavar="EMAIL")
+        parser.add_argument("--plan", default="free")
+
+    def handle(self, *args, name, owner, plan, **options):
+        try:
+            with acting(through="cli"), atomic_write():
+                user = User.objects.filter(email=owner.lower()).first()
+                if user is None:
+                    user = accounts.create_user(email=owner, by=SYSTEM)
+                    # The operator vouches for the address; the owner sets a password by "Forgot your password?".
+                    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+                account = accounts.create(name=name, owner=user, plan=plan, by=SYSTEM)
+        except LambdaError as refused:
+            raise CommandError(f"{refused.message} {refused.details or ''}") from refused
+        self.stdout.write(account.public_id)

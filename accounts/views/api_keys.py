@@ -1,0 +1,158 @@
+"""Settings → API Keys: list, create (shown once), rotate, revoke."""
+
+from datetime import timedelta
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views import View
+
+from accounts.actions import api_keys
+from accounts.models import ApiKey
+from accounts.models.api_key import Secret
+from accounts.scopes import ACTIONS, PRESETS, expand, summary
+from core.errors import Invalid, LambdaError
+
+EXPIRY = [("7", "7 days"), ("30", "30 days"), ("90", "90 days (recommended)"), ("365", "1 year"), ("never", "Never")]
+OVERLAPS = [("0", "at once"), ("1", "after 1 hour"), ("24", "after 24 hours"), ("168", "after 7 days")]
+
+
+class KeyForm(forms.Form):
+    name = forms.CharField(max_length=100, label="Name", help_text="Where it is used, e.g. “CI deploys”.")
+    preset = forms.ChoiceField(
+        label="Permissions",
+        choices=[*((slug, label) for slug, label, _ in PRESETS), ("custom", "Choose below")],
+        initial="full",
+    )
+    scopes = forms.MultipleChoiceField(label="Chosen permissions", required=False, choices=[])
+    expiry = forms.ChoiceField(label="Expires after", choices=EXPIRY, initial="90")
+    allowed_cidrs = forms.CharField(
+        label="Allowed addresses",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="One address or network a line, e.g. 203.0.113.0/24. Empty: from everywhere.",
+    )
+
+    def __init__(self, *args, grantable: frozenset[str], **kwargs):
+        super().__init__(*args, **kwargs)
+        self.grantable = grantable
+        self.fields["scopes"].choices = [(scope, scope) for scope in expand(["*"]) if scope in grantable]
+
+    @property
+    def grid(self) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+        """Noun by noun: (scope, action, chosen) for the check boxes."""
+        chosen = set(self["scopes"].value() or [])
+        rows = []
+        for noun, actions in ACTIONS.items():
+            boxes = [(f"{noun}:{action}", action, f"{noun}:{action}" in chosen) for action in actions]
+            rows.append((noun.replace("_", " "), [box for box in boxes if box[0] in self.grantable]))
+        return [row for row in rows if row[1]]
+
+    def granted(self) -> list[str]:
+        """The scopes asked for; of a preset, those that the maker has."""
+        if self.cleaned_data["preset"] == "custom":
+            return self.cleaned_data["scopes"]
+        patterns = next(patterns for slug, _, patterns in PRESETS if slug == self.cleaned_data["preset"])
+        return [scope for scope in expand(patterns) if scope in self.grantable]
+
+
+class List(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        keys = list(ApiKey.objects.for_account(request.account)[:200])
+        for key in keys:
+            key.scope_summary = summary(key.scopes)
+        return render(request, "accounts/api_keys/list.html", {"keys": keys, "overlaps": OVERLAPS})
+
+
+class Create(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:write"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self._form(request, KeyForm(grantable=request.membership.scopes))
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = KeyForm(request.POST, grantable=request.membership.scopes)
+        if not form.is_valid():
+            return self._form(request, form)
+        expiry = form.cleaned_data["expiry"]
+        try:
+            key, secret = api_keys.create(
+                account=request.account,
+                by=request.by,
+                maker=request.user,
+                grantable=request.membership.scopes,
+                name=form.cleaned_data["name"],
+                scopes=form.granted(),
+                expires_at=None if expiry == "never" else timezone.now() + timedelta(days=int(expiry)),
+                never_expires=expiry == "never",
+                allowed_cidrs=form.cleaned_data["allowed_cidrs"].split(),
+            )
+        except LambdaError as refused:
+            _explain(form, refused)
+            return self._form(request, form)
+        return reveal(request, key, secret)
+
+    def _form(self, request: HttpRequest, form: KeyForm) -> HttpResponse:
+        return render(request, "accounts/api_keys/create.html", {"form": form}, status=422 if form.errors else 200)
+
+
+class Rotate(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:write"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        context = {"key": find(request, id), "overlaps": OVERLAPS}
+        return render(request, "accounts/api_keys/rotate.html", context)
+
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        hours = request.POST.get("overlap_hours", "24")
+        try:
+            key, secret = api_keys.rotate(
+                key=find(request, id), by=request.by, overlap_hours=int(hours) if hours.isdecimal() else -1
+            )
+        except LambdaError as refused:
+            messages.error(request, refused.message)
+            return redirect("accounts:api_keys")
+        return reveal(request, key, secret)
+
+
+class Revoke(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:write"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        return render(request, "accounts/api_keys/revoke.html", {"key": find(request, id)})
+
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = api_keys.revoke(key=find(request, id), by=request.by)
+        messages.success(request, f"“{key.name}” is revoked and no longer works.")
+        return redirect("accounts:api_keys")
+
+
+def find(request: HttpRequest, id: str) -> ApiKey:
+    keys = ApiKey.objects.for_account(request.account)
+    try:
+        return get_object_or_404(keys, pk=ApiKey.key(id))
+    except ValueError:
+        return get_object_or_404(keys.none())
+
+
+def reveal(request: HttpRequest, key: ApiKey, secret: Secret) -> HttpResponse:
+    """The only page that ever holds the secret: never cached, never in a URL, a message or the session."""
+    context = {"key": key, "secret": secret.key, "secret_ascii": secret.key_ascii, "base_url": settings.LAMBDA_BASE_URL}
+    response = render(request, "accounts/api_keys/created.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _explain(form: forms.Form, refused: LambdaError) -> None:
+    """Put a verb's complaints beside the fields they are about."""
+    errors = refused.errors if isinstance(refused, Invalid) else []
+    for error in errors:
+        form.add_error(error.field if error.field in form.fields else None, error.message)
+    if not errors:
+        form.add_error(None, refused.message)

@@ -1,0 +1,46 @@
+from django.contrib import admin
+
+from catalog.models import Image, InstanceType, Plan, Price, Region
+
+
+class EntryAdmin(admin.ModelAdmin):
+    list_editable = ["on_sale", "position"]
+    search_fields = ["slug", "name", "aliases"]
+
+    def get_readonly_fields(self, request, obj=None):
+        return ["slug"] if obj else []
+
+
+@admin.register(Region)
+class RegionAdmin(EntryAdmin):
+    list_display = ["slug", "name", "country", "on_sale", "position"]
+
+
+@admin.register(Image)
+class ImageAdmin(EntryAdmin):
+    list_display = ["slug", "name", "distribution", "release", "on_sale", "position"]
+
+
+@admin.register(InstanceType)
+class InstanceTypeAdmin(EntryAdmin):
+    list_display = ["slug", "family", "vcpus", "memory_mb", "disk_gb", "on_sale", "position"]
+    list_filter = ["family", "on_sale"]
+
+
+@admin.register(Plan)
+class PlanAdmin(EntryAdmin):
+    list_display = ["slug", "requests_per_hour", "burst", "max_instances", "max_vcpus", "on_sale", "position"]
+
+
+@admin.register(Price)
+class PriceAdmin(admin.ModelAdmin):
+    """Price versions are added, never changed: invoices point at them."""
+
+    list_display = ["sku", "unit_price", "currency", "unit", "effective_from"]
+    list_filter = ["sku"]
+
+    def has_change_permission(self, request, obj=None):
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False

@@ -1,0 +1,31 @@
+"""What every catalogue entry has: a slug that the API shows, other names it answers to, and whether it is on sale."""
+
+from typing import Self
+
+from django.db import models
+
+
+class Reads(models.QuerySet):
+    def on_sale(self) -> Self:
+        return self.filter(on_sale=True)
+
+    def named(self, text: str):
+        """The entry on sale with this slug or alias, or None. The catalogue is small: aliases are matched here."""
+        return next((entry for entry in self.on_sale() if text == entry.slug or text in entry.aliases), None)
+
+
+class Entry(models.Model):
+    slug = models.SlugField(max_length=48, unique=True, help_text="The name in the API. Never change it: instances keep it.")
+    name = models.CharField(max_length=100)
+    aliases = models.JSONField(default=list, blank=True, help_text='Other names it answers to, e.g. ["us-east"].')
+    on_sale = models.BooleanField(default=True, help_text="Off: nothing new can be made with it; what exists stays.")
+    position = models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")
+
+    objects = models.Manager.from_queryset(Reads)()
+
+    class Meta:
+        abstract = True
+        ordering = ["position", "slug"]
+
+    def __str__(self) -> str:
+        return self.slug

@@ -1,0 +1,41 @@
+"""Price versions: what a unit costs from a moment on. A version never changes; a new price is a new row."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import models
+from django.utils import timezone
+
+
+class Reads(models.QuerySet["Price"]):
+    def at(self, sku: str, moment: datetime | None = None) -> Decimal:
+        """The price of one unit of `sku` at a moment (default: now); 0 for what has never had a price."""
+        found = self.filter(sku=sku, effective_from__lte=moment or timezone.now()).order_by("-effective_from").first()
+        return found.unit_price if found else Decimal(0)
+
+    def current(self) -> dict[str, Decimal]:
+        """Every price in force now, by sku."""
+        rows = self.filter(effective_from__lte=timezone.now()).order_by("effective_from")
+        return dict(rows.values_list("sku", "unit_price"))
+
+
+class Price(models.Model):
+    sku = models.CharField(max_length=64, help_text="e.g. instance.compute-1x")
+    unit = models.CharField(max_length=16, default="hour")
+    unit_price = models.DecimalField(max_digits=20, decimal_places=12)
+    currency = models.CharField(max_length=3, default="USD")
+    effective_from = models.DateTimeField()
+
+    objects = models.Manager.from_queryset(Reads)()
+
+    class Meta:
+        ordering = ["sku", "-effective_from"]
+        constraints = [models.UniqueConstraint(fields=["sku", "effective_from"], name="price_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.sku} {self.unit_price:.4f} {self.currency}/{self.unit}"
+
+    def save(self, *args, **kwargs) -> None:
+        if not self._state.adding:
+            raise TypeError("a price version never changes: add a new one with a later effective_from")
+        super().save(*args, **kwargs)

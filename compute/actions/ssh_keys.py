@@ -1,0 +1,103 @@
+"""SSH keys: every write."""
+
+import base64
+from hashlib import sha256
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from accounts.models import Account
+from compute.models import SshKey
+from core import events
+from core.context import Actor
+from core.db import atomic_write
+from core.errors import Conflict, Invalid, LimitExceeded
+
+MIN_RSA_BITS = 2048
+
+
+class SshKeyExists(Conflict):
+    pass
+
+
+class SshKeyQuotaExceeded(LimitExceeded):
+    pass
+
+
+@atomic_write()
+def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
+    """One more public key. Records: ssh_key.added. Raises: Invalid, SshKeyExists (with the existing id), SshKeyQuotaExceeded."""
+    line = _line(public_key)
+    fingerprint = _fingerprint(line)
+    name = _named(name)
+    mine = SshKey.objects.for_account(account)
+    if existing := mine.filter(fingerprint=fingerprint).first():
+        raise SshKeyExists(f"This public key is already here as '{existing.name}'", existing_id=existing.public_id)
+    used, limit = mine.count(), account.plan.max_ssh_keys
+    if used >= limit:
+        message = f"The plan {account.plan.name} allows {limit} SSH keys, and {used} are in use"
+        raise SshKeyQuotaExceeded(message, suggestion="Remove one first.", limit=limit, used=used, requested=1)
+    key = SshKey.objects.create(account=account, name=name, public_key=line, fingerprint=fingerprint)
+    events.record("ssh_key.added", account=account, by=by, subject=key)
+    return key
+
+
+@atomic_write()
+def generate(*, account: Account, by: Actor, name: str) -> tuple[SshKey, str]:
+    """A new Ed25519 pair: the key and its private half in OpenSSH's format, which is kept nowhere. Records: ssh_key.added."""
+    private = Ed25519PrivateKey.generate()
+    text = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    ).decode()
+    public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return add(account=account, by=by, name=name, public_key=public.decode()), text
+
+
+@atomic_write()
+def rename(*, key: SshKey, by: Actor, name: str) -> SshKey:
+    """Records: ssh_key.updated. Raises: Invalid."""
+    key.name = _named(name)
+    key.save(update_fields=["name", "updated_at"])
+    events.record("ssh_key.updated", account=key.account, by=by, subject=key)
+    return key
+
+
+@atomic_write()
+def remove(*, key: SshKey, by: Actor) -> None:
+    """Forget a key; instances that were made with it keep it. Records: ssh_key.removed."""
+    events.record("ssh_key.removed", account=key.account, by=by, subject=key)
+    key.delete()
+
+
+def _named(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= 100:
+        raise Invalid.field("name", "name must have 1 to 100 characters", value=name)
+    return name
+
+
+def _line(text: str) -> str:
+    """A public key as one normal line, or Invalid saying what is wrong with it."""
+    line = " ".join(text.split())
+    if "PRIVATE KEY" in line:
+        message = "This is a private key. Never send it anywhere: paste the .pub file beside it"
+        raise Invalid.field("public_key", message)
+    try:
+        key = serialization.load_ssh_public_key(line.encode())
+    except (ValueError, UnsupportedAlgorithm) as wrong:
+        message = "public_key must be one OpenSSH line, such as 'ssh-ed25519 AAAA… you@laptop'"
+        raise Invalid.field("public_key", message, value=line[:80]) from wrong
+    if isinstance(key, DSAPublicKey):
+        raise Invalid.field("public_key", "DSA keys are no longer safe: make one with 'ssh-keygen -t ed25519'")
+    if isinstance(key, RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        message = f"An RSA key needs at least {MIN_RSA_BITS} bits, this one has {key.key_size}"
+        raise Invalid.field("public_key", message)
+    return line
+
+
+def _fingerprint(line: str) -> str:
+    digest = sha256(base64.b64decode(line.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")

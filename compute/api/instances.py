@@ -1,0 +1,256 @@
+"""`/v1/instances`: machines, and what can be done with them."""
+
+import threading
+import time
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from api.pagination import cut, number, page
+from api.renderers import Page
+from api.serializers import Input
+from api.views import ViewSet, found
+from compute.actions import instances
+from compute.actions.instances import InvalidState
+from compute.drivers import open_driver
+from compute.drivers.base import DriverError, NotFound
+from compute.models import Instance
+from compute.models.instance import LIFECYCLE, SSH_USER, STATES
+from core import ids
+from core.errors import Invalid, LambdaError, Unavailable
+from core.models import Counter, Event
+
+MAX_CONSOLE_LINES = 10_000
+# Each wait holds a web thread; a process has eight, and most must stay free for everyone else.
+_waiting = threading.BoundedSemaphore(4)
+
+
+class WaitTimeout(LambdaError):
+    code = "wait_timeout"
+
+
+class CreateInput(Input):
+    name = serializers.CharField(max_length=100)
+    instance_type = serializers.CharField(max_length=48)
+    region = serializers.CharField(max_length=48)
+    image = serializers.CharField(max_length=48)
+    ssh_keys = serializers.ListField(child=serializers.CharField(max_length=100), required=False, max_length=50)
+    user_data = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    network = serializers.CharField(max_length=64, required=False)
+    public_ip = serializers.BooleanField(required=False)
+    tags = serializers.DictField(child=serializers.CharField(max_length=256, allow_blank=True), required=False)
+    start = serializers.BooleanField(required=False)
+    protected = serializers.BooleanField(required=False)
+
+
+class UpdateInput(Input):
+    name = serializers.CharField(max_length=100, required=False)
+    tags = serializers.DictField(child=serializers.CharField(max_length=256, allow_blank=True, allow_null=True), required=False)
+    protected = serializers.BooleanField(required=False)
+
+
+class NoInput(Input):
+    pass
+
+
+class StopInput(Input):
+    force = serializers.BooleanField(default=False)
+
+
+class ResizeInput(Input):
+    instance_type = serializers.CharField(max_length=48)
+    restart = serializers.BooleanField(default=False)
+
+
+class RebuildInput(Input):
+    image = serializers.CharField(max_length=48)
+
+
+def representation(row: Instance) -> dict[str, Any]:
+    """An instance as the API shows it; `row` must come from `Instance.objects.for_account`."""
+    return {
+        "id": row.public_id,
+        "name": row.name,
+        "status": row.state,
+        "status_reason": row.status_reason or None,
+        "ready": row.ready,
+        "instance_type": row.instance_type,
+        "region": row.region,
+        "image": row.image,
+        "os": row.os or None,
+        "vcpus": row.vcpus,
+        "memory_mb": row.memory_mb,
+        "disk_gb": row.disk_gb,
+        "public_ip": row.public_ip,
+        "private_ip": None,
+        "ssh": {"user": SSH_USER, "host": row.public_ip, "port": row.ssh_port, "command": row.ssh_command}
+        if row.public_ip
+        else None,
+        "ssh_keys": [key["id"] for key in row.ssh_keys],
+        "network": row.network,
+        "tags": row.tags,
+        "protected": row.protected,
+        "billing_state": row.billing_state,
+        "hourly_price": f"{row.hourly_price:.4f}",
+        "month_to_date_cost": f"{row.month_to_date_cost():.4f}",
+        "currency": "USD",
+        "resource_id": ids.encode_number("RES", row.resource_pk) if row.resource_pk else None,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "started_at": row.started_at,
+        "stopped_at": row.stopped_at,
+    }
+
+
+class Instances(ViewSet):
+    scopes = {
+        "list": "instances:read",
+        "retrieve": "instances:read",
+        "create": "instances:create",
+        "update": "instances:update",
+        "destroy": "instances:delete",
+        "start": "instances:power",
+        "stop": "instances:power",
+        "restart": "instances:power",
+        "resize": "instances:update",
+        "rebuild": "instances:update",
+        "wait": "instances:read",
+        "console_log": "instances:read",
+        "events": "instances:read",
+    }
+    query = {
+        "list": {"page", "limit"},
+        "wait": {"status", "timeout"},
+        "console_log": {"tail"},
+        "events": {"page", "limit"},
+    }
+
+    def _get(self, request, id: str) -> Instance:
+        return found(Instance.objects.for_account(request.account).select_related("account__plan"), id)
+
+    def _shown(self, row: Instance) -> dict[str, Any]:
+        """A verb's answer, read again with its number in the inventory."""
+        fresh = Instance.objects.for_account(row.account).filter(pk=row.pk).first()
+        return representation(fresh) if fresh else {"id": row.public_id, "name": row.name, "status": "deleted"}
+
+    def list(self, request) -> Response:
+        number, limit = page(request)
+        rows = [representation(row) for row in cut(Instance.objects.for_account(request.account), number, limit)]
+        return Response(Page(rows, number, limit, Counter.of(request.account, "instance")))
+
+    def retrieve(self, request, id: str) -> Response:
+        return Response(representation(self._get(request, id)))
+
+    def create(self, request) -> Response:
+        row = instances.create(account=request.account, by=request.by, **CreateInput.read(request))
+        return Response(self._shown(row), status=201)
+
+    def update(self, request, id: str) -> Response:
+        row = instances.update(instance=self._get(request, id), by=request.by, **UpdateInput.read(request))
+        return Response(self._shown(row))
+
+    def destroy(self, request, id: str) -> Response:
+        return Response(self._shown(instances.delete(instance=self._get(request, id), by=request.by)), status=202)
+
+    def start(self, request, id: str) -> Response:
+        NoInput.read(request)
+        return self._command(request, id, instances.start)
+
+    def stop(self, request, id: str) -> Response:
+        return self._command(request, id, instances.stop, **StopInput.read(request))
+
+    def restart(self, request, id: str) -> Response:
+        NoInput.read(request)
+        return self._command(request, id, instances.restart)
+
+    def resize(self, request, id: str) -> Response:
+        return self._command(request, id, instances.resize, **ResizeInput.read(request))
+
+    def rebuild(self, request, id: str) -> Response:
+        return self._command(request, id, instances.rebuild, **RebuildInput.read(request))
+
+    def _command(self, request, id: str, verb, **fields: Any) -> Response:
+        """202 where something will be done, 200 where it is so already."""
+        before = self._get(request, id)
+        after = verb(instance=before, by=request.by, **fields)
+        return Response(self._shown(after), status=200 if after.generation == before.generation else 202)
+
+    def wait(self, request, id: str) -> Response:
+        """Answer once the instance has a status, up to `timeout` seconds: one request instead of a polling loop."""
+        wanted = request.query_params.get("status", "running")
+        if wanted not in [*STATES, "ready"]:
+            raise Invalid.field("status", f"There is no status '{wanted}'", value=wanted, allowed=[*STATES, "ready"])
+        seconds = number(request, "timeout", default=30, low=1, high=30)
+        row = self._get(request, id)
+        if not _waiting.acquire(blocking=False):
+            return Response(self._awaited(row, wanted, seconds=0))  # all places taken: say how it stands now
+        try:
+            return Response(self._awaited(row, wanted, seconds=seconds))
+        finally:
+            _waiting.release()
+
+    def _awaited(self, row: Instance, wanted: str, *, seconds: int) -> dict[str, Any]:
+        end = time.monotonic() + seconds
+        pause = 0.01  # seconds: an instance is up in a tenth of one
+        while True:
+            fresh = Instance.objects.for_account(row.account).filter(pk=row.pk).first()
+            if fresh is None:
+                if wanted == "deleted":
+                    return {"id": row.public_id, "name": row.name, "status": "deleted"}
+                raise InvalidState(f"The instance is deleted and will never be {wanted}", current="deleted", allowed_from=[])
+            if fresh.state == wanted or (wanted == "ready" and fresh.ready):
+                return representation(fresh)
+            _refuse_the_impossible(fresh, wanted)
+            if time.monotonic() >= end:
+                raise WaitTimeout(
+                    f"The instance is still {fresh.state}, not {wanted}", current=fresh.state, ready=fresh.ready
+                )
+            time.sleep(pause)
+            pause = min(pause * 1.3, 0.5)
+
+    def console_log(self, request, id: str) -> Response:
+        row = self._get(request, id)
+        tail = number(request, "tail", default=100, low=1, high=MAX_CONSOLE_LINES)
+        try:
+            text = open_driver(settings.LAMBDA_DRIVER, settings.LAMBDA_NODE_HOME).console(row.public_id)
+        except NotFound:
+            text = b""
+        except DriverError as trouble:
+            raise Unavailable(f"The console cannot be read now: {trouble}") from trouble
+        lines = text.decode(errors="replace").splitlines()[-tail:]
+        return Response({"instance_id": row.public_id, "lines": lines, "log": "\n".join(lines)})
+
+    def events(self, request, id: str) -> Response:
+        row = self._get(request, id)
+        number, limit = page(request)
+        log = Event.objects.for_account(request.account).filter(subject_id=row.pk)
+        return Response(Page([event_representation(e) for e in cut(log, number, limit)], number, limit, log.count()))
+
+
+def event_representation(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.public_id,
+        "type": event.type,
+        "timestamp": event.at,
+        "actor": {"kind": event.actor_kind, "id": event.actor_id or None, "name": event.actor_name or None},
+        "via": event.via,
+        "request_id": event.request_id or None,
+        "data": event.data,
+    }
+
+
+def _refuse_the_impossible(row: Instance, wanted: str) -> None:
+    """409 as soon as nothing that is under way leads to what is waited for."""
+    settled = row.state in ("running", "stopped", "error") and (row.ready or row.state != "running")
+    leaving = row.state == "deleting" and wanted != "deleted"
+    if settled or leaving:
+        raise InvalidState(
+            f"The instance is {row.state} and nothing is under way that makes it {wanted}"
+            + (f": {row.status_reason}" if row.status_reason else ""),
+            current=row.state,
+            allowed_from=LIFECYCLE.sources(wanted) if wanted in STATES else [],
+            checked_at=timezone.now(),
+        )

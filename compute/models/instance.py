@@ -1,0 +1,179 @@
+"""Instances: what the user asked for (`desired_state`), what is (`state`), and what it costs.
+
+What was bought is copied onto the row, so that an edited catalogue changes no machine and a read needs no join.
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
+
+from accounts.models import Account
+from core.events import Meter
+from core.models import Resource, Row
+from core.states import Lifecycle
+
+LIFECYCLE = Lifecycle(
+    {
+        "pending": {"provisioning", "deleting", "error"},
+        "provisioning": {"running", "stopped", "deleting", "error"},
+        "running": {"starting", "stopping", "restarting", "resizing", "rebuilding", "deleting", "error"},
+        "stopped": {"starting", "resizing", "rebuilding", "deleting", "error"},
+        "starting": {"running", "stopping", "deleting", "error"},
+        "stopping": {"stopped", "deleting", "error"},
+        "restarting": {"running", "stopping", "deleting", "error"},
+        "resizing": {"running", "stopped", "deleting", "error"},
+        "rebuilding": {"running", "stopped", "deleting", "error"},
+        "error": {"starting", "stopping", "rebuilding", "deleting"},
+        "deleting": {"deleted"},
+    }
+)
+STATES = [*LIFECYCLE.transitions, "deleted"]
+SSH_USER = "lambda"
+_HOUR = Decimal(3600)
+
+
+class Reads(models.QuerySet["Instance"]):
+    def for_account(self, account: Account) -> Self:
+        """The account's instances with their number in the inventory, newest first."""
+        number = Resource.objects.filter(native_id=OuterRef("pk")).values("pk")
+        return self.filter(account=account).annotate(resource_pk=Subquery(number)).order_by("-id")
+
+    def due(self, now: datetime) -> Self:
+        """Rows whose nudge was lost or whose last attempt failed."""
+        return self.filter(next_attempt_at__lte=now)
+
+
+class Instance(Row):
+    prefix = "inst"
+    kind = "instance"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=100)
+    tags = models.JSONField(default=dict, blank=True)
+    protected = models.BooleanField(default=False)
+    region = models.CharField(max_length=48)
+    instance_type = models.CharField(max_length=48)
+    image = models.CharField(max_length=48)
+    vcpus = models.PositiveSmallIntegerField()
+    memory_mb = models.PositiveIntegerField()
+    disk_gb = models.PositiveIntegerField()
+    network = models.CharField(max_length=48, default="default")
+    wants_public_ip = models.BooleanField(default=True)
+    ssh_keys = models.JSONField(default=list)  # [{id, name, public_key}], as they were when it was made
+    user_data = models.TextField(blank=True)
+
+    state = models.CharField(max_length=16, default="pending", choices=[(state, state) for state in STATES])
+    desired_state = models.CharField(max_length=16, default="running")  # running, stopped or deleted
+    status_reason = models.CharField(max_length=500, blank=True)
+    generation = models.PositiveIntegerField(default=1)  # raised by each user verb: fences late workers
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+
+    ready = models.BooleanField(default=False)
+    os = models.CharField(max_length=128, blank=True)
+    public_ip = models.GenericIPAddressField(null=True, blank=True)
+    ssh_port = models.PositiveIntegerField(null=True, blank=True)
+    host_key = models.TextField(blank=True)
+    boot_id = models.CharField(max_length=64, blank=True)
+    first_up_at = models.DateTimeField(null=True, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    stopped_at = models.DateTimeField(null=True, blank=True)
+
+    hourly_price = models.DecimalField(max_digits=20, decimal_places=12)
+    metered_from = models.DateTimeField(null=True, blank=True)
+    cost_month = models.DateField(null=True, blank=True)  # the month that closed_cost belongs to
+    closed_cost = models.DecimalField(max_digits=20, decimal_places=12, default=0)
+
+    objects = models.Manager.from_queryset(Reads)()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["account", "-id"], name="instance_account"),
+            models.Index(fields=["account", "state", "-id"], name="instance_state"),
+            models.Index(fields=["next_attempt_at"], name="instance_due", condition=Q(next_attempt_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def sku(self) -> str:
+        return f"instance.{self.instance_type}"
+
+    @property
+    def ssh_command(self) -> str | None:
+        """What to paste into a terminal; None while there is no address."""
+        if not self.public_ip:
+            return None
+        port = "" if self.ssh_port == 22 else f"-p {self.ssh_port} "
+        return f"ssh {port}{SSH_USER}@{self.public_ip}"
+
+    @property
+    def billing_state(self) -> str:
+        return "billed" if self.metered_from else "free"
+
+    def month_to_date_cost(self, now: datetime | None = None) -> Decimal:
+        """What it cost since the month began (UTC): closed spans and the one still running, exact to the second."""
+        now = now or timezone.now()
+        month = _month(now)
+        cost = self.closed_cost if self.cost_month == month.date() else Decimal(0)
+        if self.metered_from:
+            cost += _cost(self.hourly_price, max(self.metered_from, month), now)
+        return cost
+
+    def open_meter(self, now: datetime) -> list[Meter]:
+        """Start counting from `now` at the row's price."""
+        self.metered_from = now
+        return [Meter(self.pk, self.sku, Decimal(1), now)]
+
+    def close_meter(self, now: datetime) -> list[Meter]:
+        """Stop counting and keep what the month has cost so far. Nothing where nothing is counted."""
+        if self.metered_from is None:
+            return []
+        self.closed_cost, self.cost_month = self.month_to_date_cost(now), _month(now).date()
+        meter = Meter(self.pk, self.sku, Decimal(1), self.metered_from, now)
+        self.metered_from = None
+        return [meter]
+
+    def event_data(self) -> dict[str, Any]:
+        return {
+            "instance_id": self.public_id,
+            "name": self.name,
+            "status": self.state,
+            "region": self.region,
+            "instance_type": self.instance_type,
+            "public_ip": self.public_ip,
+        }
+
+    def inventory(self) -> dict[str, Any]:
+        status = {"running": "active", "stopped": "stopped", "error": "error", "deleted": "deleted"}.get(self.state, "pending")
+        return {
+            "name": self.name,
+            "region": self.region,
+            "status": status,
+            "tags": self.tags,
+            "detail": {
+                "instance_type": self.instance_type,
+                "vpc": self.network,
+                "public_ip": self.public_ip,
+                "memory_mb": self.memory_mb,
+            },
+            "created_at": self.created_at,
+            "deleted_at": timezone.now() if self.state == "deleted" else None,
+        }
+
+
+def _month(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def _cost(hourly: Decimal, start: datetime, end: datetime) -> Decimal:
+    seconds = Decimal(max(end - start, timedelta()) // timedelta(milliseconds=1)) / 1000
+    return (hourly * seconds / _HOUR).quantize(Decimal("1e-12"))
+
+

@@ -1,0 +1,71 @@
+"""SSH keys in the dashboard: list, add, generate, remove."""
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views import View
+
+from compute.actions import ssh_keys
+from compute.models import SshKey
+from compute.views.instances import explain, find_or_404
+from core.errors import LambdaError
+
+
+class SshKeyForm(forms.Form):
+    name = forms.CharField(max_length=100, help_text="Whose key it is, e.g. “my laptop”.")
+    public_key = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "placeholder": "ssh-ed25519 AAAA… you@laptop"}),
+        help_text="The contents of ~/.ssh/id_ed25519.pub.",
+    )
+
+
+class List(LoginRequiredMixin, View):
+    scopes = {"GET": "ssh_keys:read"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return render(request, "compute/ssh_keys/list.html", {"keys": SshKey.objects.for_account(request.account)[:500]})
+
+
+class Create(LoginRequiredMixin, View):
+    scopes = {"GET": "ssh_keys:write"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return render(request, "compute/ssh_keys/create.html", {"form": SshKeyForm()})
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = SshKeyForm(request.POST)
+        if form.is_valid():
+            named = {"account": request.account, "by": request.by, "name": form.cleaned_data["name"]}
+            try:
+                if "generate" in request.POST:
+                    return self._generated(request, *ssh_keys.generate(**named))
+                ssh_keys.add(**named, public_key=form.cleaned_data["public_key"])
+            except LambdaError as refused:
+                explain(form, refused)
+            else:
+                messages.success(request, f"“{named['name']}” is added.")
+                return redirect("compute:ssh_keys")
+        return render(request, "compute/ssh_keys/create.html", {"form": form}, status=422)
+
+    def _generated(self, request: HttpRequest, key: SshKey, private_key: str) -> HttpResponse:
+        """The only page that holds the private half."""
+        response = render(request, "compute/ssh_keys/created.html", {"key": key, "private_key": private_key})
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+class Remove(LoginRequiredMixin, View):
+    scopes = {"GET": "ssh_keys:write"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = find_or_404(SshKey.objects.for_account(request.account), id)
+        return render(request, "compute/ssh_keys/remove.html", {"key": key})
+
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = find_or_404(SshKey.objects.for_account(request.account).select_related("account"), id)
+        ssh_keys.remove(key=key, by=request.by)
+        messages.success(request, f"“{key.name}” is removed.")
+        return redirect("compute:ssh_keys")
