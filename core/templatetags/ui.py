@@ -66,6 +66,12 @@ def copy(value: object, inline: bool = False, label: str = "Copy") -> SafeString
     )
 
 
+@register.simple_block_tag
+def code(content: str, label: str = "Copy") -> SafeString:
+    """The same for a line with template variables in it."""
+    return copy(content, label=label)
+
+
 @register.simple_tag
 def ago(moment: datetime | None, never: str = "Never") -> SafeString:
     """How long ago or how far ahead `moment` is, with the exact UTC time in `datetime` and on hover; `never` for None."""
@@ -132,6 +138,8 @@ def field(bound: BoundField, label: str = "", hint: str = "") -> SafeString:
         return bound.as_hidden()
     words = label or bound.label
     hint_html = _hint(bound, hint)
+    if str(bound.field.widget.attrs.get("placeholder", "")).lower().startswith(str(words).lower()):
+        bound.field.widget.attrs["placeholder"] = ""  # it would say the label once more
     if getattr(bound.field.widget, "input_type", "") == "checkbox" and not bound.use_fieldset:
         text = format_html("<span>{}{}</span>", words, hint_html)
         return format_html('<div class="field"><label class="check">{}{}</label>{}</div>', bound, text, bound.errors)
