@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_processes_that_start_at_once_agree_on_a_secret(tmp_path):
-    code = "from pathlib import Path; from sys import argv; from config import env; print(env.secret('A_KEY', Path(argv[1]), generate=True))"
+    code = "from pathlib import Path; from sys import argv; from config import env; "
+    code += "print(env.secret('A_KEY', Path(argv[1]), generate=True))"
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "secrets")], cwd=ROOT, stdout=subprocess.PIPE)
         for _ in range(6)
