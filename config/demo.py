@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from allauth.account.models import EmailAddress
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
@@ -53,7 +52,6 @@ def seed() -> Demo:
             user.set_password(password)
             user.is_staff = user.is_superuser = True  # whoever runs `up` operates this installation
             user.save()
-            EmailAddress.objects.get_or_create(user=user, email=EMAIL, defaults={"verified": True, "primary": True})
         member = Membership.objects.filter(user=user, role=Membership.Role.OWNER).select_related("account").first()
         account = member.account if member else accounts.create(name=NAME, owner=user, plan="enterprise", by=SYSTEM)
         demo = Demo(password, kept_key(account, kept) or new_key(account, user), ssh_key)

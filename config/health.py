@@ -8,6 +8,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from compute.drivers import open_driver
+
 HEARTBEAT = "worker-heartbeat"
 HEARTBEAT_AGE = 20  # seconds without a beat until the worker counts as gone; it beats each 5 s
 
@@ -52,7 +54,5 @@ def worker() -> str:
 
 
 def node() -> str:
-    from compute.drivers import open_driver
-
     able = open_driver(settings.LAMBDA_DRIVER, settings.LAMBDA_NODE_HOME).probe()
     return "" if able.ok else f"{able.reason} {able.remedy}".strip()

@@ -1,5 +1,7 @@
 """Accounts and who belongs to them: every write."""
 
+from allauth.account.models import EmailAddress
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account, Membership, User
@@ -8,7 +10,6 @@ from core import epoch, events
 from core.context import Actor
 from core.db import atomic_write
 from core.errors import Invalid
-from django.db import transaction
 
 
 @atomic_write()
@@ -28,8 +29,10 @@ def create(*, name: str, owner: User, plan: str = "free", by: Actor) -> Account:
 
 @atomic_write()
 def create_user(*, email: str, password: str | None = None, name: str = "", by: Actor) -> User:
-    """A user who can sign in once they have a password; without one they reset it by mail."""
-    return User.objects.create_user(email, password, name=name)
+    """A user whose address the operator vouches for; without a password they set one by "Forgot your password?"."""
+    user = User.objects.create_user(email, password, name=name)
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    return user
 
 
 @atomic_write()

@@ -1,4 +1,3 @@
-from allauth.account.models import EmailAddress
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.actions import accounts
@@ -19,11 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args, name, owner, plan, **options):
         try:
             with acting(through="cli"), atomic_write():
-                user = User.objects.filter(email=owner.lower()).first()
-                if user is None:
-                    user = accounts.create_user(email=owner, by=SYSTEM)
-                    # The operator vouches for the address; the owner sets a password by "Forgot your password?".
-                    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+                user = User.objects.filter(email=owner.lower()).first() or accounts.create_user(email=owner, by=SYSTEM)
                 account = accounts.create(name=name, owner=user, plan=plan, by=SYSTEM)
         except LambdaError as refused:
             raise CommandError(f"{refused.message} {refused.details or ''}") from refused
