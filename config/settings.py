@@ -125,7 +125,7 @@ CACHES = {
 # --- Static files
 
 STATIC_URL = "/static/"
-STATIC_ROOT = LAMBDA_HOME / "static"
+STATIC_ROOT = LAMBDA_HOME / "static" if PRODUCTION else None  # for collectstatic
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
