@@ -141,6 +141,21 @@ def test_the_banners_lines_work_when_pasted_and_ctrl_c_leaves_nothing(up):
     assert seconds < 15
 
 
+def test_the_readmes_tour_works_as_printed(up):
+    port = free_port()
+    run = up("--port", str(port))
+    run.wait_for(r"Start anew")
+    tour = re.search(r"## A tour by curl\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", tour[1], re.DOTALL))
+    script = script.replace("localhost:8000", f"localhost:{port}").replace("var/", f"{run.home}/")
+    done = run.paste("set -e\n" + script)
+    assert done.returncode == 0, done.stderr
+    assert "lambda\nmy-api-instance\n" in done.stdout
+    assert '"allowed_values"' in done.stdout
+    assert '"success":false' in done.stdout.replace(" ", "")
+    assert "deleting" in done.stdout
+
+
 def test_the_second_run_keeps_the_key_the_password_and_the_instance(up):
     first = up("--port", str(free_port()))
     first.wait_for(r"Start anew")

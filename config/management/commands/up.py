@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -30,7 +31,6 @@ MADE_HERE = (
     "beat*",
     "demo*",
 )
-
 
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (asked for by --host; and how to reach it from here)
 
@@ -103,9 +103,20 @@ def start_afresh() -> None:
         raise CommandError("--fresh removes all data; it is for development, and LAMBDA_MODE is production.")
     for pattern in MADE_HERE:
         for path in settings.LAMBDA_HOME.glob(pattern):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            remove(path)
     arguments = [argument for argument in sys.argv if argument != "--fresh"]
     os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def remove(path: Path) -> None:
+    """A file, or a folder with all that is in it: overlayfs leaves folders that even their owner may not open."""
+    if path.is_symlink() or not path.is_dir():
+        return path.unlink()
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            if not os.path.islink(inner := os.path.join(folder, name)):
+                os.chmod(inner, 0o700)
+    return shutil.rmtree(path)
 
 
 def free_port(host: str, port: int) -> int:
