@@ -1,7 +1,8 @@
 """The dashboard's vocabulary: small parts that templates are made of (`{% load ui %}`).
 
-Atoms are simple tags (icon, badge, copy, ago, money, field); things with a body are block tags (card, dialog, choices, empty).
-Each writes classes of `static/lambda.css` and escapes everything it is given. Nothing here knows a model or a business rule.
+Atoms are simple tags (icon, badge, copy, ago, money, field); things with a body are block tags (card, dialog, choices,
+empty). Each writes classes of `static/lambda.css` and escapes everything it is given. Nothing here knows a model or a
+business rule.
 """
 
 from datetime import UTC, datetime
@@ -11,10 +12,10 @@ from functools import lru_cache
 import lucide
 from django import template
 from django.forms import BoundField, Form
-from django.template.context import RequestContext
+from django.template import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 register = template.Library()
 
@@ -23,8 +24,8 @@ TONES = {
     "warn": {"expiring", "paused", "retiring", "unused", "unverified"},
     "bad": {"error", "exceeded", "expired", "failed", "firing", "suspended"},
     "busy": {
-        "attaching", "creating", "deleting", "detaching", "pending", "provisioning", "rebuilding", "resizing", "restarting",
-        "restoring", "starting", "stopping",
+        "attaching", "creating", "deleting", "detaching", "pending", "provisioning", "rebuilding", "resizing",
+        "restarting", "restoring", "starting", "stopping",
     },
 }  # fmt: skip
 TONE_OF = {state: tone for tone, states in TONES.items() for state in states}
@@ -33,8 +34,8 @@ UNITS = ((31_536_000, "year"), (2_592_000, "month"), (86_400, "day"), (3_600, "h
 
 @lru_cache(maxsize=256)
 def _icon(name: str, css: str) -> SafeString:
-    # Read from a zip and parsed: worth keeping. Its names come from templates only, so the markup is trusted.
-    return mark_safe(lucide._render_icon(name, 16, **{"class": f"icon {css}".strip(), "aria-hidden": "true"}))
+    # Read from a zip and parsed: worth keeping. ElementTree escapes what it is given.
+    return SafeString(lucide._render_icon(name, 16, **{"class": f"icon {css}".strip(), "aria-hidden": "true"}))
 
 
 @register.simple_tag
@@ -54,10 +55,11 @@ def badge(state: str, label: str = "") -> SafeString:
 
 @register.simple_tag
 def copy(value: object, inline: bool = False, label: str = "Copy") -> SafeString:
-    """A line of code with a button that copies it. The value is in the page once: without a script one click selects it."""
+    """A line of code with a button that copies it. It is in the page once; without a script a click selects it."""
     return format_html(
         '<span class="copy{}"><code>{}</code>'
-        '<button class="button quiet square small needs-js" type="button" data-copy aria-label="{}">{}{}</button></span>',
+        '<button class="button quiet square small needs-js" type="button" data-copy aria-label="{}">{}{}</button>'
+        "</span>",
         " inline" if inline else "",
         value,
         label,
@@ -74,7 +76,7 @@ def code(content: str, label: str = "Copy") -> SafeString:
 
 @register.simple_tag
 def ago(moment: datetime | None, never: str = "Never") -> SafeString:
-    """How long ago or how far ahead `moment` is, with the exact UTC time in `datetime` and on hover; `never` for None."""
+    """How long ago or how far ahead `moment` is, with the exact UTC time on hover; `never` for None."""
     if moment is None:
         return format_html('<span class="faint">{}</span>', never)
     utc = moment.astimezone(UTC)
@@ -96,7 +98,7 @@ def _distance(seconds: float) -> str:
 
 @register.simple_tag
 def money(amount: Decimal | str | float | None, places: int = 6, currency: str = "USD") -> str:
-    """`$1,234.50`: two decimals, more (up to `places`) only where an amount has them, as an hourly price may; — for None."""
+    """`$1,234.50`: two decimals, more (up to `places`) only where the amount has them; an em dash for None."""
     try:
         value = Decimal(str(amount))
     except InvalidOperation:
@@ -110,15 +112,15 @@ def money(amount: Decimal | str | float | None, places: int = 6, currency: str =
 
 
 @register.simple_tag(takes_context=True)
-def theme(context: RequestContext) -> str:
-    """`light` or `dark` where the reader chose one (a cookie that lambda.js writes), else nothing: the system decides."""
+def theme(context: Context) -> str:
+    """`light` or `dark` where the reader chose one (lambda.js writes the cookie), else nothing: the system decides."""
     request = context.get("request")
     chosen = request.COOKIES.get("theme") if request else None
     return chosen if chosen in ("light", "dark") else ""
 
 
 @register.simple_tag(takes_context=True)
-def nav(context: RequestContext, name: str, label: str, symbol: str) -> SafeString:
+def nav(context: Context, name: str, label: str, symbol: str) -> SafeString:
     """A link of the side bar, marked current on its page and below it; nothing while no page has that URL name."""
     try:
         url = reverse(name)
@@ -133,7 +135,7 @@ def nav(context: RequestContext, name: str, label: str, symbol: str) -> SafeStri
 
 @register.simple_tag
 def field(bound: BoundField, label: str = "", hint: str = "") -> SafeString:
-    """One form field: label, control, hint and errors, tied together for screen readers. A tick box has its label behind it."""
+    """One form field: label, control, hint and errors, tied together for screen readers."""
     if bound.is_hidden:
         return bound.as_hidden()
     words = label or bound.label
@@ -201,7 +203,7 @@ def card(content: str, title: str = "", note: str = "", flush: bool = False) -> 
 
 @register.simple_block_tag
 def dialog(content: str, id: str, title: str) -> SafeString:
-    """A dialog that `<button type="button" popovertarget="{id}">` opens, as a popover without a script, as a modal with one."""
+    """A dialog that `<button type="button" popovertarget="{id}">` opens: a modal, or without a script a popover."""
     return format_html(
         '<dialog id="{0}" popover aria-labelledby="{0}-title">'
         '<header><h2 id="{0}-title">{1}</h2></header><div class="body">{2}</div></dialog>',
@@ -225,7 +227,7 @@ def notice(content: str, tone: str = "", symbol: str = "info") -> SafeString:
 
 @register.filter
 def pattern(value: str) -> str:
-    """`value` as an HTML `pattern` that matches it alone. Not re.escape: browsers refuse escapes of ordinary characters."""
+    """`value` as an HTML `pattern` that matches it alone. Not re.escape: browsers refuse to escape ordinary letters."""
     return "".join(f"\\{c}" if c in r"\^$.*+?()[]{}|/" else c for c in str(value))
 
 
