@@ -96,7 +96,7 @@ def install(requirements: Path) -> None:
     """Install exactly the hashed versions; uv where there is one, as it needs a tenth of pip's time."""
     say(f"Installing {requirements.name} …")
     uv = find_uv()
-    arguments = ["--require-hashes", "-r", requirements]
+    arguments = ["--require-hashes", "-r", str(requirements)]
     if uv and run(uv, "pip", "install", "-q", "--python", PYTHON, *arguments).returncode == 0:
         return
     run(PYTHON, "-m", "ensurepip")  # what uv made has no pip
@@ -112,8 +112,9 @@ def find_uv() -> "str | None":
 
 
 def run(*command: "str | Path", env: "dict[str, str] | None" = None) -> "subprocess.CompletedProcess[str]":
-    output = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.run([str(word) for word in command], text=True, env=env, **output)
+    words = [str(word) for word in command]
+    out, err = subprocess.PIPE, subprocess.STDOUT
+    return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True, env=env)
 
 
 def start_newer_python() -> None:

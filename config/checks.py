@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
 SECRET_LENGTH = 32  # characters
 HOW = 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
@@ -24,14 +25,20 @@ def deployment(**_: Any) -> list[CheckMessage]:
 
 
 def _secrets() -> Iterator[CheckMessage]:
-    # Not settings.SECRET_KEY: Django refuses to hand out an empty one, and that is what is to be told.
     for number, name, value in (
-        (1, "LAMBDA_SECRET_KEY", settings._wrapped.SECRET_KEY),
+        (1, "LAMBDA_SECRET_KEY", _secret_key()),
         (2, "LAMBDA_KEY_PEPPER", settings.LAMBDA_KEY_PEPPER.decode()),
     ):
         if len(value) < SECRET_LENGTH:
             problem = f"{name} is {'missing' if not value else f'shorter than {SECRET_LENGTH} characters'}."
             yield Error(problem, hint=f"Set {name}, or {name}_FILE to a file with it. {HOW}", id=f"config.E00{number}")
+
+
+def _secret_key() -> str:
+    try:
+        return settings.SECRET_KEY
+    except ImproperlyConfigured:  # how Django says that it is empty
+        return ""
 
 
 def _home() -> Iterator[CheckMessage]:
