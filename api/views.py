@@ -1,6 +1,9 @@
 """The base of every `/v1` view: who asks, how often, with which scope, and exactly once. In that order."""
 
+from collections.abc import Mapping, Set
+from collections.abc import Callable
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404
@@ -11,6 +14,7 @@ from rest_framework.viewsets import ViewSetMixin
 from api import idempotency, limits
 from api.errors import RateLimitExceeded, UnknownParameter
 from api.middleware import anonymous_key
+from api.serializers import Input
 from core.errors import Invalid, NotFound
 
 
@@ -19,7 +23,9 @@ class ViewSet(ViewSetMixin, APIView):
 
     scopes: ClassVar[dict[str, str | None]]
     bare = False  # True for the family without the envelope
-    query: ClassVar[dict[str, set[str]]] = {}  # the query parameters that each action takes
+    # The query parameters that each action understands: names described in api/openapi.py, or names with JSON Schemas.
+    query: ClassVar[Mapping[str, Set[str] | Mapping[str, dict[str, Any]]]] = {}
+    takes: ClassVar[Mapping[str, type[Input]]] = {}  # the body that each action reads
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -37,7 +43,7 @@ class ViewSet(ViewSetMixin, APIView):
         self.check_permissions(request)
         if any("\x00" in text for pair in request.query_params.items() for text in pair):
             raise Invalid("The address contains the NUL character")
-        allowed = self.query.get(getattr(self, "action", "") or "", set())
+        allowed = set(self.query.get(getattr(self, "action", "") or "", ()))
         if unknown := sorted(set(request.query_params) - allowed):
             raise UnknownParameter.among(unknown, sorted(allowed))
 
@@ -82,21 +88,29 @@ class ViewSet(ViewSetMixin, APIView):
 
 def found(rows: Any, public_id: str) -> Any:
     """The row with this public id among `rows`, which must be the caller's own. Raises NotFound, whatever is wrong."""
+    return one(lambda key: rows.filter(pk=key).first(), rows.model, public_id)
+
+
+def one(read: Callable[[UUID], Any], model: Any, public_id: str) -> Any:
+    """What `read` finds for the key in a public id. Raises NotFound, whatever is wrong."""
     try:
-        row = rows.filter(pk=rows.model.key(public_id)).first()
+        row = read(model.key(public_id))
     except ValueError:
         row = None
     if row is None:
-        raise NotFound(f"Resource not available: there is no {rows.model.kind.replace('_', ' ')} '{public_id[:64]}' in this account")
+        kind = model.kind.replace("_", " ")
+        raise NotFound(f"Resource not available: there is no {kind} '{public_id[:64]}' in this account")
     return row
 
 
 class Unknown(ViewSet):
     """Every `/v1` path that nothing else answers: the same checks, then 404."""
 
+    schema = None  # not a part of the contract
     scopes = {"anything": "public"}
 
     def initial(self, request, *args: Any, **kwargs: Any) -> None:
+        self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self._count(request)
 

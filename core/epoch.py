@@ -1,19 +1,25 @@
-"""A number that all processes of this machine see, raised whenever a credential or what it may do changes.
+"""A number that all processes of this machine see, raised whenever a credential, an account or the catalogue changes.
 
-A process may keep what it knows of a credential only while the number stands: so a revocation binds the next
-request everywhere without a query. Reading costs a memory access; the file survives restarts.
+A process may keep what it knows of them only while the number stands: so a revocation binds the next request
+everywhere without a query. Reading costs a memory access; the file survives restarts.
 """
 
 import fcntl
 import mmap
 import os
 import struct
-from functools import cache
+import time
+from collections.abc import Callable
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 from django.conf import settings
 
+REMEMBERED = 5  # seconds: heals a process that died between its commit and `advance`
+
 _NUMBER = struct.Struct("<Q")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @cache
@@ -39,3 +45,18 @@ def advance() -> None:
         memory[:] = _NUMBER.pack(_NUMBER.unpack(memory[:])[0] + 1)
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def remembered(function: F) -> F:
+    """Keep a function's answers, by its arguments, while the epoch stands and for `REMEMBERED` seconds at most."""
+    kept: dict[Any, tuple[int, float, Any]] = {}
+
+    @wraps(function)
+    def look(*arguments: Any) -> Any:
+        stand, now = current(), time.monotonic()
+        found = kept.get(arguments)
+        if found is None or found[0] != stand or found[1] < now:
+            found = kept[arguments] = (stand, now + REMEMBERED, function(*arguments))
+        return found[2]
+
+    return look  # type: ignore[return-value]

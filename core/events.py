@@ -79,7 +79,7 @@ def record(
         raise LookupError(f"event type {type} is not declared")
     if not db.writing():
         raise RuntimeError(f"{type} was recorded outside a write transaction")
-    event = Event.objects.create(
+    event = Event(
         at=timezone.now(),
         account_id=account.pk if account else None,
         type=type,
@@ -94,6 +94,7 @@ def record(
         data={**(subject.event_data() if subject else {}), **(data or {})},
         meters=[meter.as_json() for meter in meters],
     )
+    db.insert(event)
     inventory = getattr(subject, "inventory", None)
     if inventory:
         _take_stock(subject, inventory())
@@ -103,11 +104,10 @@ def record(
     return event
 
 
-def _take_stock(subject: Any, row: dict[str, Any]) -> None:
-    """Insert or update the inventory row; `row` holds name, region, status, tags, detail, created_at, deleted_at."""
-    same = Resource.objects.filter(native_id=subject.pk)
-    if not same.update(**row):
-        Resource.objects.create(kind=subject.kind, native_id=subject.pk, account_id=subject.account_id, **row)
+def _take_stock(subject: Any, facts: dict[str, Any]) -> None:
+    """Insert or update the inventory row from name, region, status, tags, detail, created_at and deleted_at."""
+    row = Resource(kind=subject.kind, native_id=subject.pk, account_id=subject.account_id, **facts)
+    subject.resource_pk = row.put()
 
 
 def enqueue(task: str, **arguments: Any) -> None:

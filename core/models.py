@@ -1,14 +1,14 @@
 """Rows that belong to the whole platform: the event log, the inventory and the counters. No business nouns."""
 
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import models
-from django.db.models import F
+from django.db import connection, models
 from django.utils import timezone
 
-from core import ids
+from core import db, ids
 
 
 class TransactionId(models.Func):
@@ -62,8 +62,6 @@ class Event(models.Model):
 
         def committed(self) -> "Event.Reads":
             """Only events that no still open transaction can precede: safe to read with a cursor."""
-            from django.db import connection
-
             if connection.vendor != "postgresql":
                 return self
             return self.extra(where=["txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"])
@@ -136,6 +134,26 @@ class Resource(models.Model):
         """`RES_` + 10 digits."""
         return ids.encode_number("RES", self.pk)
 
+    def put(self) -> int:
+        """Insert the row, or bring the one of the same thing up to date; answers its key."""
+        sql, fields = _put_statement()
+        values = [field.get_db_prep_save(getattr(self, field.attname), connection) for field in fields]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchone()[0]
+
+
+@cache
+def _put_statement() -> tuple[str, list[models.Field]]:
+    fields = [field for field in Resource._meta.concrete_fields if not field.primary_key]
+    names = [field.column for field in fields]
+    changing = ("name", "region", "status", "tags", "detail", "deleted_at")
+    sql = (
+        f"INSERT INTO core_resource ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) "
+        f"ON CONFLICT (native_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)} RETURNING id"
+    )
+    return sql, fields
+
 
 class Counter(models.Model):
     """How many of a kind an account has: totals of lists and quotas without COUNT(*). Changed in the verb's transaction."""
@@ -151,13 +169,21 @@ class Counter(models.Model):
         return f"{self.kind} {self.count}"
 
     @classmethod
-    def add(cls, account, kind: str, by: int) -> int:
-        """Change a count and answer the new one; the row stays locked until the transaction ends."""
-        rows = cls.objects.filter(account_id=account.pk, kind=kind)
-        if not rows.update(count=F("count") + by):
-            cls.objects.bulk_create([cls(account_id=account.pk, kind=kind)], ignore_conflicts=True)
-            rows.update(count=F("count") + by)
-        return rows.values_list("count", flat=True).get()
+    def add(cls, account, **changes: int) -> dict[str, int]:
+        """Change counts and answer the new ones; the rows stay locked until the transaction ends.
+
+        `Counter.add(account, instance=1, vcpu=4)` → `{"instance": 7, "vcpu": 20}`.
+        """
+        kinds = sorted(changes)  # always in one order: two writers never wait for each other
+        values = [value for kind in kinds for value in (db.adapted(account.pk), kind, changes[kind])]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO core_counter (account_id, kind, count) VALUES {', '.join(['(%s, %s, %s)'] * len(kinds))} "
+                "ON CONFLICT (account_id, kind) DO UPDATE SET count = core_counter.count + excluded.count "
+                "RETURNING kind, count",
+                values,
+            )
+            return dict(cursor.fetchall())
 
     @classmethod
     def of(cls, account, kind: str) -> int:

@@ -155,7 +155,7 @@ def warn_of_expiry(*, key: ApiKey, days: int, by: Actor) -> None:
 def _within_quota(account: Account) -> None:
     limit = account.plan.max_api_keys
     # The counter row is locked first, so that two requests cannot both take the last place.
-    Counter.add(account, "api_key_writes", 1)
+    Counter.add(account, api_key_writes=1)
     used = ApiKey.objects.filter(account=account).working().count()
     if used >= limit:
         raise ApiKeyQuotaExceeded(

@@ -4,14 +4,23 @@ from typing import Self
 
 from django.db import models
 
+from core import epoch
+
 
 class Reads(models.QuerySet):
     def on_sale(self) -> Self:
         return self.filter(on_sale=True)
 
     def named(self, text: str):
-        """The entry on sale with this slug or alias, or None. The catalogue is small: aliases are matched here."""
-        return next((entry for entry in self.on_sale() if text == entry.slug or text in entry.aliases), None)
+        """The entry on sale with this slug or alias, or None."""
+        return _by_name(self.model).get(text)
+
+
+@epoch.remembered
+def _by_name(model: type[models.Model]) -> dict[str, models.Model]:
+    """The catalogue is small and read with every create: a process remembers it until it is edited."""
+    entries = list(model.objects.on_sale())
+    return {name: entry for entry in entries for name in (entry.slug, *entry.aliases)}
 
 
 class Entry(models.Model):

@@ -6,17 +6,26 @@ from decimal import Decimal
 from django.db import models
 from django.utils import timezone
 
+from core import epoch
+
 
 class Reads(models.QuerySet["Price"]):
     def at(self, sku: str, moment: datetime | None = None) -> Decimal:
         """The price of one unit of `sku` at a moment (default: now); 0 for what has never had a price."""
-        found = self.filter(sku=sku, effective_from__lte=moment or timezone.now()).order_by("-effective_from").first()
-        return found.unit_price if found else Decimal(0)
+        moment = moment or timezone.now()
+        past = [price for version, price, since in _versions() if version == sku and since <= moment]
+        return past[-1] if past else Decimal(0)
 
     def current(self) -> dict[str, Decimal]:
         """Every price in force now, by sku."""
-        rows = self.filter(effective_from__lte=timezone.now()).order_by("effective_from")
-        return dict(rows.values_list("sku", "unit_price"))
+        now = timezone.now()
+        return {sku: price for sku, price, since in _versions() if since <= now}
+
+
+@epoch.remembered
+def _versions() -> list[tuple[str, Decimal, datetime]]:
+    """All versions, oldest first: a process remembers them until there is a new one."""
+    return list(Price.objects.order_by("effective_from").values_list("sku", "unit_price", "effective_from"))
 
 
 class Price(models.Model):

@@ -17,7 +17,7 @@ from accounts.models import Account
 from catalog.models import Image, InstanceType, Price, Region
 from compute.models import Instance, Node, SshKey
 from compute.models.instance import LIFECYCLE
-from core import events
+from core import db, events
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
 from core.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
@@ -77,7 +77,7 @@ def create(
         raise Invalid(errors=errors)
     node = _usable_node()
     _charge_quota(account, instances=1, vcpus=sold_type.vcpus)
-    instance = Instance.objects.create(
+    instance = Instance(
         account=account,
         name=name.strip(),
         tags=dict(tags or {}),
@@ -96,6 +96,7 @@ def create(
         os=node.os if node else "",
         hourly_price=Price.objects.at(sold_type.sku),
     )
+    db.insert(instance)
     events.record("instance.requested", account=account, by=by, subject=instance)
     _nudge(instance)
     return instance
@@ -283,8 +284,7 @@ def mark_deleted(*, instance: Instance) -> None:
     """Nothing of it is left on any machine: the row goes, the log stays. Records: instance.deleted. Raises: StateChanged."""
     meters = instance.close_meter(timezone.now())
     LIFECYCLE.advance(instance, "deleted")
-    Counter.add(instance.account, "instance", -1)
-    Counter.add(instance.account, "vcpu", -instance.vcpus)
+    Counter.add(instance.account, instance=-1, vcpu=-instance.vcpus)
     events.record("instance.deleted", account=instance.account, by=SYSTEM, subject=instance, meters=meters)
     Instance.objects.filter(pk=instance.pk).delete()
 
@@ -445,12 +445,11 @@ def _user_data_errors(user_data: str) -> list[FieldError]:
 def _charge_quota(account: Account, *, instances: int, vcpus: int) -> None:
     """Take instances and vCPUs from the plan's quotas. Raises InstanceQuotaExceeded, and then nothing is taken."""
     plan = account.plan
-    for kind, requested, limit in (("instance", instances, plan.max_instances), ("vcpu", vcpus, plan.max_vcpus)):
-        if not requested:
-            continue
-        used = Counter.add(account, kind, requested) - requested
-        if requested > 0 and used + requested > limit:
-            words = {"instance": "instances", "vcpu": "vCPUs"}[kind]
+    wanted = {"instance": (instances, plan.max_instances, "instances"), "vcpu": (vcpus, plan.max_vcpus, "vCPUs")}
+    counts = Counter.add(account, instance=instances, vcpu=vcpus)
+    for kind, (requested, limit, words) in wanted.items():
+        if requested > 0 and counts[kind] > limit:
+            used = counts[kind] - requested
             raise InstanceQuotaExceeded(
                 f"The plan {plan.name} allows {limit} {words}: {used} are in use and this needs {requested} more",
                 suggestion="Delete what is no longer needed, or change the plan.",

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from api.pagination import cut, number, page
 from api.renderers import Page
 from api.serializers import Input
-from api.views import ViewSet, found
+from api.views import ViewSet, found, one
 from compute.actions import instances
 from compute.actions.instances import InvalidState
 from compute.drivers import open_driver
@@ -138,11 +138,11 @@ class Instances(ViewSet):
 
     def list(self, request) -> Response:
         number, limit = page(request)
-        rows = [representation(row) for row in cut(Instance.objects.for_account(request.account), number, limit)]
-        return Response(Page(rows, number, limit, Counter.of(request.account, "instance")))
+        rows, total = Instance.objects.page(request.account, number, limit)
+        return Response(Page([representation(row) for row in rows], number, limit, total))
 
     def retrieve(self, request, id: str) -> Response:
-        return Response(representation(self._get(request, id)))
+        return Response(representation(one(lambda key: Instance.objects.one(request.account, key), Instance, id)))
 
     def create(self, request) -> Response:
         row = instances.create(account=request.account, by=request.by, **CreateInput.read(request))

@@ -5,15 +5,18 @@ What was bought is copied onto the row, so that an edited catalogue changes no m
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from accounts.models import Account
+from core import db
 from core.events import Meter
-from core.models import Resource, Row
+from core.models import Counter, Resource, Row
 from core.states import Lifecycle
 
 LIFECYCLE = Lifecycle(
@@ -41,6 +44,31 @@ class Reads(models.QuerySet["Instance"]):
         """The account's instances with their number in the inventory, newest first."""
         number = Resource.objects.filter(native_id=OuterRef("pk")).values("pk")
         return self.filter(account=account).annotate(resource_pk=Subquery(number)).order_by("-id")
+
+    def page(self, account: Account, page: int, limit: int) -> tuple[list["Instance"], int]:
+        """What `for_account` would read, with the total, in one statement. Deep pages skip over the index alone."""
+        rows = db.fetch(
+            Instance,
+            f"SELECT {_columns()}, r.id, "
+            "(SELECT count FROM core_counter WHERE account_id = %s AND kind = 'instance') "
+            "FROM (SELECT id FROM compute_instance WHERE account_id = %s ORDER BY id DESC LIMIT %s OFFSET %s) AS wanted "
+            "JOIN compute_instance AS i ON i.id = wanted.id LEFT JOIN core_resource AS r ON r.native_id = i.id "
+            "ORDER BY i.id DESC",
+            [account.pk, account.pk, limit, (page - 1) * limit],
+            extra=["resource_pk", "total"],
+        )
+        return rows, rows[0].total if rows else Counter.of(account, "instance")
+
+    def one(self, account: Account, key: UUID) -> "Instance | None":
+        """What `for_account(account).filter(pk=key).first()` would read, without the ORM's half millisecond."""
+        rows = db.fetch(
+            Instance,
+            f"SELECT {_columns()}, r.id FROM compute_instance AS i LEFT JOIN core_resource AS r ON r.native_id = i.id "
+            "WHERE i.id = %s AND i.account_id = %s",
+            [key, account.pk],
+            extra=["resource_pk"],
+        )
+        return rows[0] if rows else None
 
     def due(self, now: datetime) -> Self:
         """Rows whose nudge was lost or whose last attempt failed."""
@@ -166,6 +194,11 @@ class Instance(Row):
             "created_at": self.created_at,
             "deleted_at": timezone.now() if self.state == "deleted" else None,
         }
+
+
+@cache
+def _columns() -> str:
+    return db.columns(Instance, "i")
 
 
 def _month(moment: datetime) -> datetime:

@@ -1,0 +1,1 @@
+"""What Lambda is measured against, each as small as it can be while staying honest."""

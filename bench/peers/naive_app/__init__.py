@@ -1,0 +1,1 @@
+"""The naive twin's models and views."""
