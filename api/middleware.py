@@ -8,12 +8,14 @@ from ipaddress import ip_address, ip_network
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from django.urls import resolve
 
 from api import errors, limits
 from api.renderers import dumps, envelope
 from core import context, ids
-from core.errors import LambdaError, NotAllowed
+from core.errors import Invalid, LambdaError, NotAllowed
 
 
 class HttpsRequired(NotAllowed):
@@ -77,26 +79,42 @@ class RequestIdMiddleware:
 
 
 class ApiMiddleware:
+    """Where `/v1` leaves the dashboard's path: a client with a key needs no session, no CSRF and no messages.
+
+    Only a browser that is signed in and sends no key goes on, for the browsable API.
+    """
+
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not is_api(request):
             return self.get_response(request)
+        response = self._answer(request)
+        if response.status_code >= 400 and not getattr(response, "data", None) and not hasattr(response, "enveloped"):
+            response = refuse(_meaning(response), response.status_code)
+        self._add_limits(request, response)
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
         if not is_secure(request):
-            response = refuse(
+            return refuse(
                 HttpsRequired(
                     "API requests must be made over HTTPS: this one was sent in the clear",
                     suggestion="Use https://. If the request carried a key, rotate it: others may have read it.",
                 )
             )
-        else:
-            response = self.get_response(request)
-            if response.status_code >= 400 and not getattr(response, "data", None) and not hasattr(response, "enveloped"):
-                response = refuse(_meaning(response), response.status_code)
-        self._add_limits(request, response)
-        response.setdefault("Cache-Control", "no-store")
-        return response
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return refuse(Invalid("This Lambda does not answer under that host name", suggestion=f"Use {settings.LAMBDA_BASE_URL}"))
+        keyed = "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META
+        if not keyed and settings.SESSION_COOKIE_NAME in request.COOKIES:
+            return self.get_response(request)
+        match = request.resolver_match = resolve(request.path_info)
+        response = match.func(request, *match.args, **match.kwargs)
+        return response.render() if hasattr(response, "render") else response
 
     def _add_limits(self, request: HttpRequest, response: HttpResponse) -> None:
         """A request that no view counted is charged to its address."""
