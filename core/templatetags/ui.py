@@ -138,8 +138,7 @@ def field(bound: BoundField, label: str = "", hint: str = "") -> SafeString:
     """One form field: label, control, hint and errors, tied together for screen readers."""
     if bound.is_hidden:
         return bound.as_hidden()
-    words = label or bound.label
-    hint_html = _hint(bound, hint)
+    words, hint_html = label or bound.label, _hint(bound, hint)
     if str(bound.field.widget.attrs.get("placeholder", "")).lower().startswith(str(words).lower()):
         bound.field.widget.attrs["placeholder"] = ""  # it would say the label once more
     if getattr(bound.field.widget, "input_type", "") == "checkbox" and not bound.use_fieldset:
@@ -158,9 +157,11 @@ def field(bound: BoundField, label: str = "", hint: str = "") -> SafeString:
 
 
 def _hint(bound: BoundField, hint: str = "") -> SafeString | str:
-    text = hint or bound.help_text
-    # The id that Django's own aria-describedby names.
-    return format_html('<span class="hint" id="{}_helptext">{}</span>', bound.auto_id, text) if text else ""
+    # On the field itself, from which Django writes the aria-describedby that names this id.
+    bound.help_text = hint or bound.help_text
+    if not bound.help_text:
+        return ""
+    return format_html('<span class="hint" id="{}_helptext">{}</span>', bound.auto_id, bound.help_text)
 
 
 def _described(bound: BoundField) -> SafeString | str:
@@ -185,9 +186,10 @@ def form_errors(form: Form) -> SafeString:
 @register.simple_block_tag
 def choices(content: str, bound: BoundField, label: str = "", hint: str = "") -> SafeString:
     """A group of hand-laid radios or tick boxes under the legend, hint and errors of `bound`."""
+    hint_html = _hint(bound, hint)
     return format_html(
         '<fieldset class="field"{}><legend>{}</legend>{}{}{}</fieldset>',
-        _described(bound), label or bound.label, content, _hint(bound, hint), bound.errors,
+        _described(bound), label or bound.label, content, hint_html, bound.errors,
     )  # fmt: skip
 
 
