@@ -20,11 +20,10 @@ app.autodiscover_tasks()
 
 
 @worker_ready.connect
-def first_heartbeat(**_: Any) -> None:
-    """Beat sends the first one only after a whole period; `/readyz` shall not wait for it."""
-    from config import health
-
-    health.beat()
+def begin_at_once(**_: Any) -> None:
+    """Beat sends the first of each only after a whole period; whoever waits for `/readyz` should not wait for that."""
+    for task in ("config.heartbeat", "compute.sweep"):
+        app.send_task(task)
 
 
 @beat_embedded_init.connect

@@ -1,18 +1,23 @@
 """`/healthz` and `/readyz`, which tell an operator and a load balancer what is missing."""
 
 import time
+from datetime import timedelta
 
 import pytest
 from django.core.cache import cache
 from django.db import connection
+from django.utils import timezone
 
-from compute.drivers.base import Capabilities
+from compute.models import Node
 from config import health, tasks
 
 
 @pytest.fixture(autouse=True)
-def everything_runs(monkeypatch):
+def everything_runs(monkeypatch, request):
     tasks.heartbeat()
+    if "django_db" in request.keywords:
+        request.getfixturevalue("db")
+        Node.objects.update_or_create(name="local", defaults={"ok": True, "seen_at": timezone.now()})
     monkeypatch.setattr(health, "_migrated", False)
     yield
     cache.delete(health.HEARTBEAT)
@@ -42,10 +47,17 @@ def test_a_missing_migration_makes_it_unready_and_says_what_to_run(client):
 
 
 @pytest.mark.django_db
-def test_a_node_that_cannot_run_instances_says_why_and_how_to_mend_it(client, monkeypatch):
-    unable = Capabilities(ok=False, reason="User namespaces are switched off.", remedy="Switch them on.")
-    monkeypatch.setattr("compute.drivers.fake.FakeDriver.probe", lambda self: unable)
+def test_a_node_that_cannot_run_instances_says_why_and_how_to_mend_it(client):
+    Node.objects.update(ok=False, reason="User namespaces are switched off.", remedy="Switch them on.")
     assert client.get("/readyz").json()["missing"] == {"node": "User namespaces are switched off. Switch them on."}
+
+
+@pytest.mark.django_db
+def test_a_node_that_was_not_seen_for_a_minute_or_never_is_missing(client):
+    Node.objects.update(seen_at=timezone.now() - health.NODE_AGE - timedelta(seconds=1))
+    assert "was last seen at" in client.get("/readyz").json()["missing"]["node"]
+    Node.objects.all().delete()
+    assert client.get("/readyz").json()["missing"]["node"] == "the node agent has not been seen yet"
 
 
 def test_alive_needs_no_database(client):
