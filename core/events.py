@@ -15,6 +15,7 @@ from uuid import UUID
 from celery import current_app
 from django.db import transaction
 from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
 
 from core import context, db
 from core.models import Event, Resource
@@ -119,5 +120,5 @@ def _send(task: str, arguments: dict[str, Any]) -> None:
     headers = {"request_id": context.request_id.get()}
     try:
         current_app.send_task(task, kwargs=arguments, headers=headers, ignore_result=True)
-    except current_app.connection().connection_errors + (OSError,):  # the broker is away: the sweep finds the row
+    except (BrokerError, OSError):  # the broker is away: the sweep finds the row
         pass

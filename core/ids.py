@@ -28,12 +28,13 @@ def encode(prefix: str, key: UUID) -> str:
 
 def decode(prefix: str, text: str) -> UUID:
     """The UUID in a public id. Raises ValueError for another prefix or anything malformed."""
-    if not text.startswith(f"{prefix}_"):
-        raise ValueError(f"not a {prefix}_… id")
     try:
-        return UUID(str(TypeID.from_string(text).uuid))
+        found = TypeID.from_string(text)
+        if found.prefix == prefix:
+            return UUID(str(found.uuid))
     except (TypeIDException, ValueError, IndexError, KeyError) as broken:
         raise ValueError(f"not a {prefix}_… id") from broken
+    raise ValueError(f"not a {prefix}_… id")
 
 
 def encode_number(prefix: str, key: int) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from celery import current_app
+
+from api import limits
 
 CI = os.environ.get("CI") == "true"
 
@@ -20,3 +23,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, p
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _no_test_pays_for_another() -> None:
+    """Rate limits and waiting tasks outlive a test's database: begin with full buckets and an empty queue."""
+    if limits.limiter.cache_info().currsize:
+        memory = limits.limiter()._memory
+        memory[:] = bytes(len(memory))
+    if current_app.conf.broker_url == "memory://":
+        with current_app.connection_for_read() as connection:
+            connection.default_channel.queue_purge("celery")
