@@ -40,6 +40,12 @@ def configure(*, json: bool, level: str) -> None:
     logging.root.setLevel(level)
     # Celery says at INFO when each task comes and goes: several lines a second that nobody reads.
     logging.getLogger("celery").setLevel("WARNING")
+    logging.getLogger("django.request").addFilter(is_worth_a_line)
+
+
+def is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not that `/readyz` has answered 503: it is asked several times a second, and its answer says why."""
+    return getattr(getattr(record, "request", None), "path", "") != "/readyz"
 
 
 def add_request_id(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:

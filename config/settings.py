@@ -188,16 +188,21 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["api.permissions.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["api.renderers.EnvelopeRenderer", "api.renderers.BrowsableRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "api.openapi.OperationSchema",
     "DEFAULT_PAGINATION_CLASS": None,
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Lambda",
-    "VERSION": "v1",
+    "TITLE": "Lambda API",
+    "DESCRIPTION": "A compute cloud of your own: instances, functions, and everything around them.",
+    "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "SCHEMA_PATH_PREFIX": "/v1",
+    "SORT_OPERATIONS": False,  # as the URL lists tell them
+    "SORT_OPERATION_PARAMETERS": False,
+    "COMPONENT_SPLIT_PATCH": False,  # a partial body has its own Input
+    "POSTPROCESSING_HOOKS": ["api.openapi.add_what_all_share"],
     "ENABLE_DJANGO_DEPLOY_CHECK": False,  # what the schema says is no matter of deployment
 }
 
@@ -228,9 +233,9 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- Celery (see config/celery.py)
 
-CELERY_BROKER_URL = env.text("LAMBDA_BROKER_URL", "filesystem://")
+CELERY_BROKER_URL = env.text("LAMBDA_BROKER_URL", "filesystem://localhost")
 _queue = LAMBDA_HOME / "queue"
-if CELERY_BROKER_URL == "filesystem://":
+if CELERY_BROKER_URL.startswith("filesystem:"):
     for _folder in (_queue / "messages", _queue / "control"):
         _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     CELERY_BROKER_TRANSPORT_OPTIONS = {
