@@ -3,19 +3,61 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, ClassVar, Generic, TypedDict, TypeVar
 
 import orjson
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
+from rest_framework.response import Response
 
 from core import context
 
 
+T = TypeVar("T")
+
+
+class Answer(Generic[T], Response):
+    """What an action answers, with 200. Its annotation is its documentation: `def retrieve(…) -> Answer[InstanceOut]`.
+
+    mypy holds the code to the annotation and `api/openapi.py` publishes it. `Answer[A] | Accepted[A]` is one of two.
+    """
+
+    code: ClassVar[int] = 200
+
+    def __init__(self, data: T, headers: dict[str, str] | None = None):
+        super().__init__(data, status=self.code, headers=headers)
+
+
+class Created(Answer[T]):
+    """201: there is something new."""
+
+    code = 201
+
+
+class Accepted(Answer[T]):
+    """202: it will be so; until then the data says how it stands."""
+
+    code = 202
+
+
+class PaginationOut(TypedDict):
+    page: int
+    limit: int
+    total_items: int
+    total_pages: int
+    has_next: bool
+    has_prev: bool
+
+
+class MetadataOut(TypedDict):
+    request_id: Annotated[str, "Also in the X-Request-Id header and in our log."]
+    timestamp: Annotated[str, {"format": "date-time"}]
+
+
 @dataclass(frozen=True)
-class Page:
+class Page(Generic[T]):
     """One page of a list: what a list view returns as its data."""
 
-    items: list[Any]
+    items: list[T]
     page: int
     limit: int
     total: int
@@ -24,7 +66,7 @@ class Page:
     def pages(self) -> int:
         return -(-self.total // self.limit)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> PaginationOut:
         return {
             "page": self.page,
             "limit": self.limit,
@@ -35,7 +77,7 @@ class Page:
         }
 
 
-def metadata() -> dict[str, str]:
+def metadata() -> MetadataOut:
     return {"request_id": context.request_id.get(), "timestamp": timestamp(datetime.now(UTC))}
 
 
@@ -90,4 +132,6 @@ class BrowsableRenderer(BrowsableAPIRenderer):
     def get_content(self, renderer, data, accepted_media_type, renderer_context):
         view = renderer_context["view"]
         shown = envelope(data, bare=getattr(view, "bare", False))
-        return orjson.dumps(shown, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS).decode()
+        return orjson.dumps(
+            shown, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+        ).decode()

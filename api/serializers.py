@@ -1,7 +1,7 @@
 """Reading request fields: DRF serializers whose every complaint names field, value and what is allowed."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -11,6 +11,8 @@ from core.errors import FieldError, Invalid
 
 class Input(serializers.Serializer):
     """A request body. `Input.read(request)` answers the validated fields or raises Invalid with all that is wrong."""
+
+    example: ClassVar[dict[str, Any]] = {}  # shown in the documentation; the tests send it
 
     @classmethod
     def read(cls, request, *, partial: bool = False, **context: Any) -> dict[str, Any]:
@@ -35,7 +37,13 @@ def _errors(found: Any, fields: Any, data: Any, path: str = "") -> Iterator[Fiel
     """DRF's nested error lists as one flat list with dotted paths."""
     for name, messages in found.items():
         field = fields.get(name) if hasattr(fields, "get") else None
-        value = data.get(name) if isinstance(data, dict) else data[name] if isinstance(data, list) and isinstance(name, int) else None
+        value = (
+            data.get(name)
+            if isinstance(data, dict)
+            else data[name]
+            if isinstance(data, list) and isinstance(name, int)
+            else None
+        )
         where = f"{path}{name}"
         if isinstance(messages, dict):
             child = getattr(field, "child", None)

@@ -1,7 +1,7 @@
 """The base of every `/v1` view: who asks, how often, with which scope, and exactly once. In that order."""
 
-from collections.abc import Mapping, Set
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -24,7 +24,7 @@ class ViewSet(ViewSetMixin, APIView):
     scopes: ClassVar[dict[str, str | None]]
     bare = False  # True for the family without the envelope
     # The query parameters that each action understands: names described in api/openapi.py, or names with JSON Schemas.
-    query: ClassVar[Mapping[str, Set[str] | Mapping[str, dict[str, Any]]]] = {}
+    query: ClassVar[Mapping[str, AbstractSet[str] | Mapping[str, dict[str, Any]]]] = {}
     takes: ClassVar[Mapping[str, type[Input]]] = {}  # the body that each action reads
 
     def __init_subclass__(cls, **kwargs: Any):

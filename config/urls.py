@@ -7,6 +7,7 @@ import accounts.urls
 import catalog.urls
 import compute.urls
 from api import views as api_views
+from api.openapi import OpenApi
 from config import health, views
 
 urlpatterns = [
@@ -14,7 +15,8 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
-    path("v1/", include([*catalog.urls.v1, *accounts.urls.v1, *compute.urls.v1])),
+    path("v1/openapi.json", OpenApi.as_view({"get": "retrieve"})),
+    path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1])),
     re_path("^v1(/|$)", api_views.unknown),
     path("", views.Home.as_view(), name="home"),
     path("", include((accounts.urls.dashboard, "accounts"))),

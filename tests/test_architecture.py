@@ -22,6 +22,7 @@ API = {
     "limits",
     "middleware",
     "models",
+    "openapi",
     "pagination",
     "parsers",
     "permissions",

@@ -1,36 +1,78 @@
 """`/v1/account/api-keys`: the keys of the caller's account."""
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, NotRequired, TypedDict
 
 from rest_framework import serializers
-from rest_framework.response import Response
 
 from accounts.actions import api_keys
 from accounts.models import ApiKey
 from accounts.models.api_key import Secret
 from api.pagination import cut, page
-from api.renderers import Page
+from api.renderers import Answer, Created, Page
 from api.serializers import Input
 from api.views import ViewSet, found
 
 
 class CreateInput(Input):
     name = serializers.CharField(max_length=100)
-    scopes = serializers.ListField(child=serializers.CharField(max_length=64), required=False, allow_null=True)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Default: in 90 days; null: never.")
-    allowed_cidrs = serializers.ListField(child=serializers.CharField(max_length=64), required=False, max_length=100)
+    scopes = serializers.ListField(
+        child=serializers.CharField(max_length=64),
+        required=False,
+        allow_null=True,
+        help_text="Scopes, with `*` for all of a kind. Default: those of the credential that makes the key.",
+    )
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Default: in 90 days; null: never."
+    )
+    allowed_cidrs = serializers.ListField(
+        child=serializers.CharField(max_length=64),
+        required=False,
+        max_length=100,
+        help_text="Addresses and networks it may be used from. Default: everywhere.",
+    )
+
+    example = {
+        "name": "deploy",
+        "scopes": ["instances:*", "ssh_keys:read"],
+        "allowed_cidrs": ["127.0.0.0/8", "203.0.113.0/24"],
+    }
 
 
 class UpdateInput(Input):
     name = serializers.CharField(max_length=100, required=False)
     allowed_cidrs = serializers.ListField(child=serializers.CharField(max_length=64), required=False, max_length=100)
 
+    example = {"name": "deploy (old)"}
+
 
 class RotateInput(Input):
-    overlap_hours = serializers.IntegerField(min_value=0, max_value=api_keys.MAX_OVERLAP_HOURS, default=24)
+    overlap_hours = serializers.IntegerField(
+        min_value=0, max_value=api_keys.MAX_OVERLAP_HOURS, default=24, help_text="How long the old key goes on working."
+    )
+
+    example = {"overlap_hours": 1}
 
 
-def representation(key: ApiKey) -> dict[str, Any]:
+class ApiKeyOut(TypedDict):
+    id: str
+    name: str
+    status: Annotated[str, {"enum": ["active", "expiring", "retiring", "expired", "revoked"]}]
+    hint: Annotated[str, "How the key ends."]
+    scopes: list[str]
+    allowed_cidrs: Annotated[list[str], "Where it may be used from; empty: everywhere."]
+    created_by: Annotated[str, "The user whose role bounds it."]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_used_ip: str | None
+    last_used_agent: str | None
+    key: NotRequired[Annotated[str, "The key itself: only in the answer that makes it."]]
+    key_ascii: NotRequired[Annotated[str, "The same key for clients that cannot send λ."]]
+
+
+def representation(key: ApiKey) -> ApiKeyOut:
     return {
         "id": key.public_id,
         "name": key.name,
@@ -48,11 +90,13 @@ def representation(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _with_secret(key: ApiKey, secret: Secret) -> dict[str, Any]:
-    return representation(key) | {"key": secret.key, "key_ascii": secret.key_ascii}
+def _with_secret(key: ApiKey, secret: Secret) -> ApiKeyOut:
+    return {**representation(key), "key": secret.key, "key_ascii": secret.key_ascii}
 
 
 class ApiKeys(ViewSet):
+    """What programs sign in with. A key carries scopes, and never more than its maker has."""
+
     scopes = {
         "list": "api_keys:read",
         "retrieve": "api_keys:read",
@@ -62,20 +106,21 @@ class ApiKeys(ViewSet):
         "rotate": "api_keys:write",
     }
     query = {"list": {"page", "limit"}}
+    takes = {"create": CreateInput, "update": UpdateInput, "rotate": RotateInput}
 
     def _get(self, request, id: str) -> ApiKey:
         return found(ApiKey.objects.for_account(request.account), id)
 
-    def list(self, request) -> Response:
+    def list(self, request) -> Answer[Page[ApiKeyOut]]:
         number, limit = page(request)
         keys = ApiKey.objects.for_account(request.account)
         rows = [representation(key) for key in cut(keys, number, limit)]
-        return Response(Page(rows, number, limit, keys.count()))
+        return Answer(Page(rows, number, limit, keys.count()))
 
-    def retrieve(self, request, id: str) -> Response:
-        return Response(representation(self._get(request, id)))
+    def retrieve(self, request, id: str) -> Answer[ApiKeyOut]:
+        return Answer(representation(self._get(request, id)))
 
-    def create(self, request) -> Response:
+    def create(self, request) -> Created[ApiKeyOut]:
         fields = CreateInput.read(request)
         key, secret = api_keys.create(
             account=request.account,
@@ -88,16 +133,24 @@ class ApiKeys(ViewSet):
             never_expires="expires_at" in fields and fields["expires_at"] is None,
             allowed_cidrs=fields.get("allowed_cidrs", ()),
         )
-        return Response(_with_secret(key, secret), status=201)
+        return Created(_with_secret(key, secret))
 
-    def update(self, request, id: str) -> Response:
+    def update(self, request, id: str) -> Answer[ApiKeyOut]:
         key = self._get(request, id)
-        return Response(representation(api_keys.update(key=key, by=request.by, **UpdateInput.read(request))))
+        return Answer(representation(api_keys.update(key=key, by=request.by, **UpdateInput.read(request))))
 
-    def destroy(self, request, id: str) -> Response:
-        return Response(representation(api_keys.revoke(key=self._get(request, id), by=request.by)))
+    def destroy(self, request, id: str) -> Answer[ApiKeyOut]:
+        """Revoke an API key
 
-    def rotate(self, request, id: str) -> Response:
+        It stops at once, everywhere.
+        """
+        return Answer(representation(api_keys.revoke(key=self._get(request, id), by=request.by)))
+
+    def rotate(self, request, id: str) -> Created[ApiKeyOut]:
+        """Replace an API key
+
+        A successor with the same name, scopes, addresses and length of life. The old key works `overlap_hours` more.
+        """
         key = self._get(request, id)
         successor, secret = api_keys.rotate(key=key, by=request.by, **RotateInput.read(request))
-        return Response(_with_secret(successor, secret), status=201)
+        return Created(_with_secret(successor, secret))

@@ -2,15 +2,15 @@
 
 import threading
 import time
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, TypedDict
 
 from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
-from rest_framework.response import Response
 
 from api.pagination import cut, number, page
-from api.renderers import Page
+from api.renderers import Accepted, Answer, Created, Page
 from api.serializers import Input
 from api.views import ViewSet, found, one
 from compute.actions import instances
@@ -21,7 +21,7 @@ from compute.models import Instance
 from compute.models.instance import LIFECYCLE, SSH_USER, STATES
 from core import ids
 from core.errors import Invalid, LambdaError, Unavailable
-from core.models import Counter, Event
+from core.models import Event
 
 MAX_CONSOLE_LINES = 10_000
 # Each wait holds a web thread; a process has eight, and most must stay free for everyone else.
@@ -33,23 +33,44 @@ class WaitTimeout(LambdaError):
 
 
 class CreateInput(Input):
-    name = serializers.CharField(max_length=100)
-    instance_type = serializers.CharField(max_length=48)
-    region = serializers.CharField(max_length=48)
-    image = serializers.CharField(max_length=48)
-    ssh_keys = serializers.ListField(child=serializers.CharField(max_length=100), required=False, max_length=50)
-    user_data = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
-    network = serializers.CharField(max_length=64, required=False)
-    public_ip = serializers.BooleanField(required=False)
+    name = serializers.CharField(max_length=100, help_text="For people; need not be unique.")
+    instance_type = serializers.CharField(max_length=48, help_text="Its size, one of `/v1/instance-types`.")
+    region = serializers.CharField(max_length=48, help_text="Where it runs, one of `/v1/regions`.")
+    image = serializers.CharField(max_length=48, help_text="What it starts from, one of `/v1/images`.")
+    ssh_keys = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        required=False,
+        max_length=50,
+        help_text="Who may log in: ids or names of SSH keys.",
+    )
+    user_data = serializers.CharField(
+        required=False, allow_blank=True, trim_whitespace=False, help_text="A script for the first boot, up to 64 KiB."
+    )
+    network = serializers.CharField(max_length=64, required=False, help_text="Default: `default`.")
+    public_ip = serializers.BooleanField(required=False, help_text="Default: true.")
     tags = serializers.DictField(child=serializers.CharField(max_length=256, allow_blank=True), required=False)
-    start = serializers.BooleanField(required=False)
-    protected = serializers.BooleanField(required=False)
+    start = serializers.BooleanField(required=False, help_text="Default: true.")
+    protected = serializers.BooleanField(required=False, help_text="Refuse to delete it. Default: false.")
+
+    example = {
+        "name": "web-1",
+        "instance_type": "compute-1x",
+        "region": "us-east-1",
+        "image": "ubuntu-22.04",
+        "tags": {"env": "production"},
+    }
 
 
 class UpdateInput(Input):
     name = serializers.CharField(max_length=100, required=False)
-    tags = serializers.DictField(child=serializers.CharField(max_length=256, allow_blank=True, allow_null=True), required=False)
+    tags = serializers.DictField(
+        child=serializers.CharField(max_length=256, allow_blank=True, allow_null=True),
+        required=False,
+        help_text="Merged into the tags that it has; null removes one.",
+    )
     protected = serializers.BooleanField(required=False)
+
+    example = {"name": "web-2", "tags": {"env": None, "team": "shop"}}
 
 
 class NoInput(Input):
@@ -57,19 +78,85 @@ class NoInput(Input):
 
 
 class StopInput(Input):
-    force = serializers.BooleanField(default=False)
+    force = serializers.BooleanField(default=False, help_text="Do not wait for its programs to end.")
+
+    example = {"force": True}
 
 
 class ResizeInput(Input):
     instance_type = serializers.CharField(max_length=48)
-    restart = serializers.BooleanField(default=False)
+    restart = serializers.BooleanField(default=False, help_text="Restart it if it runs.")
+
+    example = {"instance_type": "compute-2x", "restart": True}
 
 
 class RebuildInput(Input):
     image = serializers.CharField(max_length=48)
 
+    example = {"image": "debian-12"}
 
-def representation(row: Instance) -> dict[str, Any]:
+
+class SshOut(TypedDict):
+    user: str
+    host: str
+    port: int | None
+    command: Annotated[str | None, "What to paste into a terminal."]
+
+
+class InstanceOut(TypedDict):
+    id: str
+    name: str
+    status: Annotated[str, {"enum": STATES}]
+    status_reason: Annotated[str | None, "In plain words, where there is something to explain."]
+    ready: Annotated[bool, "SSH answers."]
+    instance_type: str
+    region: str
+    image: str
+    os: Annotated[str | None, "What is really inside."]
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    public_ip: str | None
+    private_ip: str | None
+    ssh: SshOut | None
+    ssh_keys: Annotated[list[str], "Ids of the SSH keys that it was made with."]
+    network: str
+    tags: dict[str, str]
+    protected: bool
+    billing_state: Annotated[str, {"enum": ["billed", "free"]}]
+    hourly_price: Annotated[str, "A decimal."]
+    month_to_date_cost: Annotated[str, "A decimal: what it cost since the month began (UTC), to the second."]
+    currency: str
+    resource_id: Annotated[str | None, "Its number in the inventory."]
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    stopped_at: datetime | None
+
+
+class ActorOut(TypedDict):
+    kind: Annotated[str, "user, api_key or system."]
+    id: str | None
+    name: str | None
+
+
+class EventOut(TypedDict):
+    id: str
+    type: str
+    timestamp: datetime
+    actor: ActorOut
+    via: Annotated[str, {"enum": ["api", "dashboard", "admin", "cli", "system"]}]
+    request_id: str | None
+    data: dict[str, Any]
+
+
+class ConsoleLogOut(TypedDict):
+    instance_id: str
+    lines: Annotated[list[str], "The last ones, oldest first."]
+    log: Annotated[str, "The same as one text."]
+
+
+def representation(row: Instance) -> InstanceOut:
     """An instance as the API shows it; `row` must come from `Instance.objects.for_account`."""
     return {
         "id": row.public_id,
@@ -106,6 +193,8 @@ def representation(row: Instance) -> dict[str, Any]:
 
 
 class Instances(ViewSet):
+    """Machines that you can `ssh` into. Changing one is answered at once; a worker then carries it out."""
+
     scopes = {
         "list": "instances:read",
         "retrieve": "instances:read",
@@ -123,84 +212,110 @@ class Instances(ViewSet):
     }
     query = {
         "list": {"page", "limit"},
-        "wait": {"status", "timeout"},
-        "console_log": {"tail"},
+        "wait": {
+            "status": {"enum": [*STATES, "ready"], "default": "running", "description": "What to wait for."},
+            "timeout": {"type": "integer", "minimum": 1, "maximum": 30, "default": 30, "description": "Seconds."},
+        },
+        "console_log": {
+            "tail": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": MAX_CONSOLE_LINES,
+                "default": 100,
+                "description": "How many lines.",
+            }
+        },
         "events": {"page", "limit"},
+    }
+    takes = {
+        "create": CreateInput,
+        "update": UpdateInput,
+        "start": NoInput,
+        "stop": StopInput,
+        "restart": NoInput,
+        "resize": ResizeInput,
+        "rebuild": RebuildInput,
     }
 
     def _get(self, request, id: str) -> Instance:
         return found(Instance.objects.for_account(request.account).select_related("account__plan"), id)
 
-    def _shown(self, row: Instance) -> dict[str, Any]:
+    def _shown(self, row: Instance) -> InstanceOut:
         """A verb's answer, read again with its number in the inventory."""
         fresh = Instance.objects.for_account(row.account).filter(pk=row.pk).first()
-        return representation(fresh) if fresh else {"id": row.public_id, "name": row.name, "status": "deleted"}
+        return representation(fresh) if fresh else {**representation(row), "status": "deleted"}
 
-    def list(self, request) -> Response:
+    def list(self, request) -> Answer[Page[InstanceOut]]:
         number, limit = page(request)
         rows, total = Instance.objects.page(request.account, number, limit)
-        return Response(Page([representation(row) for row in rows], number, limit, total))
+        return Answer(Page([representation(row) for row in rows], number, limit, total))
 
-    def retrieve(self, request, id: str) -> Response:
-        return Response(representation(one(lambda key: Instance.objects.one(request.account, key), Instance, id)))
+    def retrieve(self, request, id: str) -> Answer[InstanceOut]:
+        return Answer(representation(one(lambda key: Instance.objects.one(request.account, key), Instance, id)))
 
-    def create(self, request) -> Response:
+    def create(self, request) -> Created[InstanceOut]:
         row = instances.create(account=request.account, by=request.by, **CreateInput.read(request))
-        return Response(self._shown(row), status=201)
+        return Created(self._shown(row))
 
-    def update(self, request, id: str) -> Response:
+    def update(self, request, id: str) -> Answer[InstanceOut]:
         row = instances.update(instance=self._get(request, id), by=request.by, **UpdateInput.read(request))
-        return Response(self._shown(row))
+        return Answer(self._shown(row))
 
-    def destroy(self, request, id: str) -> Response:
-        return Response(self._shown(instances.delete(instance=self._get(request, id), by=request.by)), status=202)
+    def destroy(self, request, id: str) -> Accepted[InstanceOut]:
+        return Accepted(self._shown(instances.delete(instance=self._get(request, id), by=request.by)))
 
-    def start(self, request, id: str) -> Response:
+    def start(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         NoInput.read(request)
         return self._command(request, id, instances.start)
 
-    def stop(self, request, id: str) -> Response:
+    def stop(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         return self._command(request, id, instances.stop, **StopInput.read(request))
 
-    def restart(self, request, id: str) -> Response:
+    def restart(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         NoInput.read(request)
         return self._command(request, id, instances.restart)
 
-    def resize(self, request, id: str) -> Response:
+    def resize(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         return self._command(request, id, instances.resize, **ResizeInput.read(request))
 
-    def rebuild(self, request, id: str) -> Response:
+    def rebuild(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         return self._command(request, id, instances.rebuild, **RebuildInput.read(request))
 
-    def _command(self, request, id: str, verb, **fields: Any) -> Response:
+    def _command(self, request, id: str, verb, **fields: Any) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         """202 where something will be done, 200 where it is so already."""
         before = self._get(request, id)
         after = verb(instance=before, by=request.by, **fields)
-        return Response(self._shown(after), status=200 if after.generation == before.generation else 202)
+        return (Answer if after.generation == before.generation else Accepted)(self._shown(after))
 
-    def wait(self, request, id: str) -> Response:
-        """Answer once the instance has a status, up to `timeout` seconds: one request instead of a polling loop."""
+    def wait(self, request, id: str) -> Answer[InstanceOut]:
+        """Wait for a status
+
+        Answers as soon as the instance has it: one request instead of a polling loop. 408 when the time is over, 409 as
+        soon as nothing that is under way leads there.
+        """
         wanted = request.query_params.get("status", "running")
         if wanted not in [*STATES, "ready"]:
             raise Invalid.field("status", f"There is no status '{wanted}'", value=wanted, allowed=[*STATES, "ready"])
         seconds = number(request, "timeout", default=30, low=1, high=30)
         row = self._get(request, id)
         if not _waiting.acquire(blocking=False):
-            return Response(self._awaited(row, wanted, seconds=0))  # all places taken: say how it stands now
+            return Answer(self._awaited(row, wanted, seconds=0))  # all places taken: say how it stands now
         try:
-            return Response(self._awaited(row, wanted, seconds=seconds))
+            return Answer(self._awaited(row, wanted, seconds=seconds))
         finally:
             _waiting.release()
 
-    def _awaited(self, row: Instance, wanted: str, *, seconds: int) -> dict[str, Any]:
+    def _awaited(self, row: Instance, wanted: str, *, seconds: int) -> InstanceOut:
         end = time.monotonic() + seconds
         pause = 0.01  # seconds: an instance is up in a tenth of one
         while True:
             fresh = Instance.objects.for_account(row.account).filter(pk=row.pk).first()
             if fresh is None:
                 if wanted == "deleted":
-                    return {"id": row.public_id, "name": row.name, "status": "deleted"}
-                raise InvalidState(f"The instance is deleted and will never be {wanted}", current="deleted", allowed_from=[])
+                    return {**representation(row), "status": "deleted"}
+                raise InvalidState(
+                    f"The instance is deleted and will never be {wanted}", current="deleted", allowed_from=[]
+                )
             if fresh.state == wanted or (wanted == "ready" and fresh.ready):
                 return representation(fresh)
             _refuse_the_impossible(fresh, wanted)
@@ -211,7 +326,8 @@ class Instances(ViewSet):
             time.sleep(pause)
             pause = min(pause * 1.3, 0.5)
 
-    def console_log(self, request, id: str) -> Response:
+    def console_log(self, request, id: str) -> Answer[ConsoleLogOut]:
+        """Get the console log of an instance."""
         row = self._get(request, id)
         tail = number(request, "tail", default=100, low=1, high=MAX_CONSOLE_LINES)
         try:
@@ -221,16 +337,17 @@ class Instances(ViewSet):
         except DriverError as trouble:
             raise Unavailable(f"The console cannot be read now: {trouble}") from trouble
         lines = text.decode(errors="replace").splitlines()[-tail:]
-        return Response({"instance_id": row.public_id, "lines": lines, "log": "\n".join(lines)})
+        return Answer({"instance_id": row.public_id, "lines": lines, "log": "\n".join(lines)})
 
-    def events(self, request, id: str) -> Response:
+    def events(self, request, id: str) -> Answer[Page[EventOut]]:
+        """List what happened to an instance."""
         row = self._get(request, id)
         number, limit = page(request)
         log = Event.objects.for_account(request.account).filter(subject_id=row.pk)
-        return Response(Page([event_representation(e) for e in cut(log, number, limit)], number, limit, log.count()))
+        return Answer(Page([event_representation(e) for e in cut(log, number, limit)], number, limit, log.count()))
 
 
-def event_representation(event: Event) -> dict[str, Any]:
+def event_representation(event: Event) -> EventOut:
     return {
         "id": event.public_id,
         "type": event.type,

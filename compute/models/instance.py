@@ -116,6 +116,8 @@ class Instance(Row):
     cost_month = models.DateField(null=True, blank=True)  # the month that closed_cost belongs to
     closed_cost = models.DecimalField(max_digits=20, decimal_places=12, default=0)
 
+    resource_pk: int | None = None  # its inventory row's key, where it was read along
+
     objects = models.Manager.from_queryset(Reads)()
 
     class Meta:
