@@ -17,6 +17,7 @@ from drf_spectacular.drainage import warn
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent, resolve_type_hint
+from rest_framework import serializers
 from rest_framework.request import Request
 
 from api.errors import STATUS
@@ -26,6 +27,7 @@ from api.views import ViewSet
 
 Json = dict[str, Any]
 
+ANSWERS = {200: "Done", 201: "Made", 202: "Accepted: it will be so"}
 # What each status of a refusal means; the codes that may come with it are in `errors.STATUS`.
 REFUSALS = {
     400: "The request says something that cannot be",
@@ -180,46 +182,50 @@ def _in_text(tag: str) -> str:
 class OperationSchema(AutoSchema):
     """One operation of a `ViewSet`."""
 
-    view: ViewSet
+    @property
+    def _viewset(self) -> ViewSet:
+        assert isinstance(self.view, ViewSet)
+        return self.view
 
     @property
-    def _action(self) -> Callable[..., Any]:
-        return getattr(type(self.view), self.view.action)
+    def _action(self) -> Callable[..., Answer[Any]]:
+        action: Callable[..., Answer[Any]] = getattr(type(self._viewset), self._viewset.action)
+        return action
 
     @property
     def _verb(self) -> str:
-        return {"retrieve": "get", "destroy": "delete"}.get(self.view.action, self.view.action)
+        return {"retrieve": "get", "destroy": "delete"}.get(self._viewset.action, self._viewset.action)
 
     def get_operation_id(self) -> str:
-        noun = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self.view).__name__).lower()
+        noun = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self._viewset).__name__).lower()
         return f"{noun}_{self._verb}"
 
     def get_tags(self) -> list[str]:
-        return [tag_of(type(self.view))]
+        return [tag_of(type(self._viewset))]
 
     def get_summary(self) -> str:
         """The docstring's first line, or words made from the names."""
         if text := _doc(self._action):
             return text.partition("\n")[0].rstrip(".")
-        many = _in_text(tag_of(type(self.view)))
+        many = _in_text(tag_of(type(self._viewset)))
         article = "an" if many[0] in "aeio" or many[0] in "AS" else "a"  # an API key, an SSH key
         words = SUMMARIES.get(self._verb, f"{self._verb.replace('_', ' ').capitalize()} {{one}}")
         return words.format(many=many, one=f"{article} {many.removesuffix('s')}")
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # as drf-spectacular's own, which differs from DRF's
         return _doc(self._action).partition("\n")[2].strip()
 
     def get_auth(self) -> list[Json]:
-        scope = self.view.required_scope()
+        scope = self._viewset.required_scope()
         roles = [scope] if scope and scope != "public" else []
         return [*([{}] if scope == "public" else []), *({name: roles} for name in CREDENTIALS)]
 
     def get_extensions(self) -> Json:
-        scope = self.view.required_scope()
+        scope = self._viewset.required_scope()
         return {"x-required-scope": scope} if scope and scope != "public" else {}
 
     def _get_parameters(self) -> list[Json]:
-        one = _in_text(tag_of(type(self.view))).removesuffix("s")
+        one = _in_text(tag_of(type(self._viewset))).removesuffix("s")
         found = [
             {
                 "name": name,
@@ -230,11 +236,13 @@ class OperationSchema(AutoSchema):
             }
             for name in re.findall(r"{(\w+)}", self.path)
         ]
-        query = self.view.query.get(self.view.action, {})
+        query = self._viewset.query.get(self._viewset.action, {})
         for name in query if isinstance(query, dict) else sorted(query):
             schema = dict(query[name] if isinstance(query, dict) else PARAMETERS.get(name, {}))
             if "description" not in schema:
-                warn(f"{type(self.view).__name__}.query does not describe '{name}', nor does api.openapi.PARAMETERS")
+                warn(
+                    f"{type(self._viewset).__name__}.query does not describe '{name}', nor does api.openapi.PARAMETERS"
+                )
             found.append({"name": name, "in": "query", "description": schema.pop("description", ""), "schema": schema})
         return found if self.method == "GET" else [*found, IDEMPOTENCY_KEY]
 
@@ -242,15 +250,15 @@ class OperationSchema(AutoSchema):
         return ["application/json"]
 
     def get_request_serializer(self) -> type[Input] | None:
-        return self.view.takes.get(self.view.action)
+        return self._viewset.takes.get(self._viewset.action)
 
-    def get_serializer_name(self, serializer: Input, direction: str) -> str:
+    def get_serializer_name(self, serializer: serializers.Serializer[Any], direction: str) -> str:
         """`CreateInput` of `compute.api.instances` → `InstanceCreateInput`: the modules' own names are shorter."""
         noun = type(serializer).__module__.rpartition(".")[2].removesuffix("s")
         return "".join(part.capitalize() for part in noun.split("_")) + type(serializer).__name__
 
-    def _map_serializer(self, serializer: Input, direction: str, bypass_extensions: bool = False) -> Json:
-        schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)
+    def _map_serializer(self, serializer: Any, direction: str, bypass_extensions: bool = False) -> Json:
+        schema: Json = super()._map_serializer(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
         if isinstance(serializer, Input):
             schema["additionalProperties"] = False  # an unknown name is refused
             if serializer.example:
@@ -262,12 +270,12 @@ class OperationSchema(AutoSchema):
         for answer in self._answers():
             (data,) = get_args(answer)
             found[str(get_origin(answer).code)] = {
-                "description": _doc(get_origin(answer)).partition(":")[2].strip() or "Done.",
+                "description": ANSWERS[get_origin(answer).code],
                 "headers": _headers([*EVERYWHERE, *(["Idempotent-Replayed"] if self.method != "GET" else [])]),
                 "content": {"application/json": {"schema": self._enveloped(data)}},
             }
         for status in self._refusals():
-            found[str(status)] = {"$ref": f"#/components/responses/{_refusal_name(status)}"}
+            found[str(status)] = {"$ref": f"#/components/responses/Error{status}"}
         return found
 
     def _answers(self) -> Iterator[Any]:
@@ -282,7 +290,7 @@ class OperationSchema(AutoSchema):
     def _enveloped(self, data: Any) -> Json:
         page = get_args(data)[0] if get_origin(data) is Page else None
         schema = schema_of(list[page] if page else data, self.registry)  # type: ignore[valid-type]
-        if self.view.bare:
+        if self._viewset.bare:
             return schema
         name = (page or data).__name__.removesuffix("Out") if is_typeddict(page or data) else self._camel()
         properties = {"success": {"type": "boolean", "const": True}, "data": schema}
@@ -300,17 +308,13 @@ class OperationSchema(AutoSchema):
             found.add(404)
         if self.method != "GET":
             found |= {402, 409, 413, 415, 422}
-        if self.view.action == "wait":
+        if self._viewset.action == "wait":
             found |= {408, 409}
         return sorted(found)
 
 
 def _headers(names: list[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _refusal_name(status: int) -> str:
-    return "".join(word.capitalize() for word in re.findall(r"\w+", REFUSALS[status]))
 
 
 def add_what_all_share(result: Json, generator: SchemaGenerator, **_: Any) -> Json:
@@ -323,12 +327,12 @@ def add_what_all_share(result: Json, generator: SchemaGenerator, **_: Any) -> Js
     for status, meaning in REFUSALS.items():
         codes = [code for code, its in STATUS.items() if its == status]
         extra = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}.get(status, [])
-        components["responses"][_refusal_name(status)] = {
+        components["responses"][f"Error{status}"] = {
             "description": f"{meaning}: {', '.join(f'`{code}`' for code in codes)}.",
             "headers": _headers([*EVERYWHERE, *extra]),
             "content": {"application/json": {"schema": error}},
         }
-    views = dict.fromkeys(callback.cls for *_, callback in generator.endpoints)
+    views = dict.fromkeys(callback.cls for *_, callback in generator.endpoints or ())
     return result | {
         "components": components,
         "tags": [{"name": tag_of(view), "description": _doc(view)} for view in views],
@@ -339,7 +343,8 @@ def add_what_all_share(result: Json, generator: SchemaGenerator, **_: Any) -> Js
 @cache
 def document() -> Json:
     """The whole OpenAPI document, made once per process."""
-    return SchemaGenerator().get_schema(public=True)
+    found: Json = SchemaGenerator().get_schema(public=True)
+    return found
 
 
 class OpenApi(ViewSet):

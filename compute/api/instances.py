@@ -213,7 +213,12 @@ class Instances(ViewSet):
     query = {
         "list": {"page", "limit"},
         "wait": {
-            "status": {"enum": [*STATES, "ready"], "default": "running", "description": "What to wait for."},
+            "status": {
+                "type": "string",
+                "enum": [*STATES, "ready"],
+                "default": "running",
+                "description": "What to wait for.",
+            },
             "timeout": {"type": "integer", "minimum": 1, "maximum": 30, "default": 30, "description": "Seconds."},
         },
         "console_log": {
