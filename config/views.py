@@ -7,6 +7,7 @@ from django.views import View
 
 from accounts.models import ApiKey
 from compute.models import Instance, SshKey
+from core.models import Event
 
 
 class Home(LoginRequiredMixin, View):
@@ -20,4 +21,5 @@ class Home(LoginRequiredMixin, View):
             "instances": Instance.objects.filter(account=request.account).count(),
             "running": Instance.objects.filter(account=request.account, state="running").count(),
         }
-        return render(request, "home.html", {"counts": counts, "instances": instances})
+        events = Event.objects.for_account(request.account)[:8]
+        return render(request, "home.html", {"counts": counts, "instances": instances, "events": events})
