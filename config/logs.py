@@ -51,6 +51,8 @@ def is_worth_a_line(record: logging.LogRecord) -> bool:
 def add_request_id(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
     from core.context import request_id  # not at the top: settings, which import this, must not need the apps
 
-    if value := request_id.get(None):
+    # Django's own lines about a refused request come when the middlewares, and their context, are left already.
+    request = getattr(event.get("_record"), "request", None)
+    if value := request_id.get(None) or getattr(request, "request_id", ""):
         event.setdefault("request_id", value)
     return event
