@@ -71,11 +71,15 @@ class Limiter:
         used = used if hour_seen == hour else 0
         reset = (hour + 1) * HOUR
         pace = HOUR / limit.hour
+        empty = now + limit.burst * pace
+        if full_at > empty:  # a clock set back, or a better plan: nobody waits longer than an empty bucket takes
+            full_at = empty
+            _SLOT.pack_into(self._memory, offset, who, hour, used, full_at)
         full_next = max(full_at, now) + pace
         if used >= limit.hour:
             return Decision(False, limit.hour, 0, reset, max(1, ceil(reset - now)))
-        early = full_next - now - limit.burst * pace
-        if early > 1e-9:
+        early = full_next - empty
+        if early > 0.001:  # seconds: a float counts them since 1970 to a quarter of a microsecond, and a burst adds that up
             return Decision(False, limit.hour, limit.hour - used, reset, max(1, ceil(early)))
         _SLOT.pack_into(self._memory, offset, who, hour, used + 1, full_next)
         return Decision(True, limit.hour, limit.hour - used - 1, reset)

@@ -10,8 +10,8 @@ paths: one hand-written statement in, one built once, and real model objects on 
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from datetime import UTC
 from decimal import Context, Decimal
 from functools import cache
@@ -30,28 +30,29 @@ class atomic_write(ContextDecorator):  # noqa: N801  (reads as a decorator)
 
     def __enter__(self):
         depth = getattr(_held, "depth", 0)
-        if depth == 0:
-            _held.lock = _fair_lock()
-            _held.lock.__enter__()
+        lock = None if depth else _FairLock()
         try:
             block = transaction.atomic(savepoint=False) if depth else transaction.atomic()
             block.__enter__()
         except BaseException:
-            if depth == 0:
-                _held.lock.__exit__(None, None, None)
+            if lock:
+                lock.release()
             raise
+        if lock:
+            _held.lock = lock
+            transaction.on_commit(lock.release)  # first of the callbacks: the others keep nobody waiting
         _held.depth = depth + 1
         _held.blocks = [*getattr(_held, "blocks", []), block]
         return self
 
     def __exit__(self, *failure):
         _held.depth -= 1
-        block = _held.blocks.pop()
+        block, lock = _held.blocks.pop(), _held.lock  # a callback that writes takes a lock of its own
         try:
             block.__exit__(*failure)
         finally:
             if _held.depth == 0:
-                _held.lock.__exit__(None, None, None)
+                lock.release()
         return False
 
 
@@ -60,18 +61,20 @@ def writing() -> bool:
     return getattr(_held, "depth", 0) > 0
 
 
-@contextmanager
-def _fair_lock() -> Iterator[None]:
-    path = connection.settings_dict["NAME"]
-    if connection.vendor != "sqlite" or "memory" in str(path):
-        yield
-        return
-    lock = os.open(Path(f"{path}.write-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
+class _FairLock:
+    """Held from the moment it is made until `release`, which may be called twice. Only SQLite needs one."""
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+        if connection.vendor == "sqlite" and not connection.is_in_memory_db():
+            path = Path(f"{connection.settings_dict['NAME']}.write-lock")
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 # --- Hot statements

@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import struct
+import threading
 import time
 from collections.abc import Callable
 from functools import cache, wraps
@@ -19,6 +20,7 @@ from django.conf import settings
 REMEMBERED = 5  # seconds: heals a process that died between its commit and `advance`
 
 _NUMBER = struct.Struct("<Q")
+_mutex = threading.Lock()  # record locks belong to a process, not to a thread
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,11 +42,12 @@ def current() -> int:
 def advance() -> None:
     """Make every process look again. Call it after the change is committed."""
     descriptor, memory = _open()
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # a lost update would still be a change, but never go back
-    try:
-        memory[:] = _NUMBER.pack(_NUMBER.unpack(memory[:])[0] + 1)
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    with _mutex:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)  # a number that went back would bring what was forgotten to life
+        try:
+            memory[:] = _NUMBER.pack(_NUMBER.unpack(memory[:])[0] + 1)
+        finally:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
 
 def remembered(function: F) -> F:

@@ -5,6 +5,7 @@ or remote reads the log by cursor, or is a task that `enqueue` nudges after comm
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -118,7 +119,7 @@ def enqueue(task: str, **arguments: Any) -> None:
 
 def _send(task: str, arguments: dict[str, Any]) -> None:
     headers = {"request_id": context.request_id.get()}
-    try:
+    with suppress(BrokerError, OSError):  # the broker is away: the sweep finds the row
         current_app.send_task(task, kwargs=arguments, headers=headers, ignore_result=True)
     except (BrokerError, OSError):  # the broker is away: the sweep finds the row
         pass

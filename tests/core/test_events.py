@@ -30,7 +30,9 @@ def test_an_event_says_who_did_what_when_and_through_what():
     account = make.make_account()
     member = make.owner_of(account)
     with context.acting(through="api", request="req_1", address="203.0.113.7"), atomic_write():
-        event = events.record("account.updated", account=account, by=member.user.actor, subject=account, data={"x": "y"})
+        event = events.record(
+            "account.updated", account=account, by=member.user.actor, subject=account, data={"x": "y"}
+        )
     stored = Event.objects.get(pk=event.pk)
     assert (stored.via, stored.request_id, stored.ip) == ("api", "req_1", "203.0.113.7")
     assert (stored.actor_kind, stored.actor_id) == ("user", member.user.public_id)
@@ -108,8 +110,10 @@ def test_every_declared_type_is_documented_in_one_sentence():
     assert list(declared) == sorted(declared)
     for name, text in declared.items():
         noun, _, verb = name.partition(".")
-        assert noun and verb, name
-        assert text.endswith(".") and "\n" not in text, name
+        assert noun, name
+        assert verb, name
+        assert text.endswith("."), name
+        assert "\n" not in text, name
 
 
 def test_the_inventory_follows_its_subject():
