@@ -50,13 +50,14 @@ def hello_instance(local: str, demo: Demo) -> tuple[str, str]:
     """Find or make the demo instance. Returns the ssh command and, if there is none, why."""
     try:
         ask("POST", f"{local}/v1/ssh-keys", demo.api_key, {"name": NAME, "public_key": demo.ssh_public_key})  # or 409
-        _, found = ask("GET", f"{local}/v1/instances?name={HELLO}", demo.api_key)
-        if not found.get("data"):
+        status, found = ask("GET", f"{local}/v1/instances?name={HELLO}", demo.api_key)
+        instance = found["data"][0] if status == 200 and found["data"] else None
+        if status == 200 and instance is None:
             status, found = ask("POST", f"{local}/v1/instances", demo.api_key, {"name": HELLO, **INSTANCE})
-            if status != 201:
-                return "", found["error"]["message"]
-            found["data"] = [found["data"]]
-        address = f"{local}/v1/instances/{found['data'][0]['id']}"
+            instance = found.get("data")
+        if not instance:
+            return "", f"the demo instance could not be made: {found['error']['message']}"
+        address = f"{local}/v1/instances/{instance['id']}"
         ask("GET", f"{address}/wait?status=running&timeout=30", demo.api_key)
         instance = ask("GET", address, demo.api_key)[1]["data"]
         if not instance["ssh"]:
