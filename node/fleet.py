@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 CONSOLE_MAX = 1 << 20
 AT_ONCE = 8  # starts at the same time while recovering
 EXIT_GRACE = 3.0  # seconds that instances get to end when the agent takes them with it
+CHANGEABLE = {"generation", "start", "hostname"}  # of a specification, without it being another one
 MEMORY_FLOOR_MB, DISK_FLOOR_MB = 256, 1024
 
 
@@ -212,7 +213,7 @@ class Fleet:
     async def create(self, spec: dict) -> dict:
         """Make an instance and, if it is to, run it. The same again answers what is there."""
         check_names(spec["id"], spec["hostname"])
-        wished = {key: value for key, value in spec.items() if key != "generation"}
+        wished = {key: value for key, value in spec.items() if key not in CHANGEABLE}
         digest = hashlib.sha256(json.dumps(wished, sort_keys=True).encode()).hexdigest()
         async with self._turn(spec["id"]):
             instance = self.instances.get(spec["id"])

@@ -39,6 +39,11 @@ def check(result: int, what: str) -> None:
         raise OSError(code, f"{what}: {os.strerror(code)}")
 
 
+def set_dumpable(allowed: bool) -> None:
+    """Whether processes of the same user may look into this one's memory, environment and descriptors."""
+    check(libc.prctl(PR_SET_DUMPABLE, int(allowed), 0, 0, 0), "prctl")
+
+
 def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
     encoded = [value.encode() if value is not None else None for value in (source, target, kind, options)]
     check(libc.mount(encoded[0], encoded[1], encoded[2], flags, encoded[3]), f"mount {target}")
@@ -106,6 +111,7 @@ def launch(request: dict, report: socket.socket, fds: list[int]) -> None:
     """Exec bwrap, detached. The descriptors after the cgroups become 0, 1, 2, ... of bwrap."""
     cgroups, fds = fds[: request["cgroups"]], fds[request["cgroups"] :]
     os.setsid()
+    set_dumpable(True)  # not inside an instance, and an ordinary user may write its own /proc/self only so
     with open("/proc/self/oom_score_adj", "w") as adjust:
         adjust.write("500")
     join_cgroups(cgroups)
@@ -207,6 +213,7 @@ def remove(request: dict, report: socket.socket, fds: list[int]) -> None:
     """`rm -rf` with the rights to read directories that their owner closed, but to nothing that is not the agent's."""
     if os.geteuid() != 0:
         uid, gid = os.geteuid(), os.getegid()
+        set_dumpable(True)
         check(libc.unshare(CLONE_NEWUSER), "unshare user namespace")
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             with open(f"/proc/self/{name}", "w") as file:
@@ -238,7 +245,7 @@ def handle(message: bytes, fds: list[int]) -> None:
 
 
 def main() -> None:
-    check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+    set_dumpable(False)
     os.closerange(3, 1 << 16)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the agent, which then closes our socket
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -25,7 +25,7 @@ apt base-files base-passwd bash bash-completion bzip2 ca-certificates coreutils 
 findutils git gpgv grep gzip hostname htop iproute2 iputils-ping jq less libc-bin login lsof make mawk nano ncurses-base
 ncurses-bin ncurses-term net-tools netcat-openbsd openssh-client openssh-sftp-server openssl passwd patch perl procps psmisc
 python3 python3-pip python3-venv python3-setuptools rsync screen sed strace sysvinit-utils tar time tmux tree tzdata unzip
-util-linux vim vim-tiny wget xz-utils zip zstd
+util-linux mount vim vim-tiny wget xz-utils zip zstd
 """.split()
 LEFT_OUT = ("/usr/include/", "/usr/share/doc/", "/usr/share/man/", "/usr/share/info/", "/usr/share/locale/")
 ETC = """

@@ -31,7 +31,8 @@ class Channel(asyncio.StreamReader):
         self.writer.close()
 
     def get_extra_info(self, name: str, default=None):
-        return default
+        # OpenSSH's order of a symlink's arguments is not the standard's, and all clients follow it.
+        return "OpenSSH" if name == "client_version" else default
 
 
 async def session() -> None:
