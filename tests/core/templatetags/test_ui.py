@@ -7,13 +7,18 @@ from decimal import Decimal
 import pytest
 import time_machine
 from django import forms
+from django.http import HttpResponse
 from django.template import Context, Template
 from django.test import RequestFactory
+from django.urls import include, path
 from lucide import IconDoesNotExist
 
 from compute.models.instance import STATES
 
 NOW = datetime(2026, 1, 24, 10, 30, tzinfo=UTC)
+# A side bar's worth of addresses: these tests need no page of any app.
+dashboard = [path("instances", HttpResponse, name="instances"), path("instances/new", HttpResponse)]
+urlpatterns = [path("", HttpResponse, name="home"), path("", include((dashboard, "compute")))]
 EVIL = "<script>alert('1')</script>"
 
 
@@ -167,6 +172,7 @@ def test_only_a_known_theme_reaches_the_page(cookie, theme):
     assert render("{% theme %}", request=request) == theme
 
 
+@pytest.mark.urls(__name__)
 def test_the_side_bar_marks_the_page_one_is_on_and_the_section_it_is_in():
     def link(path, name="compute:instances"):
         return render("{% nav name 'A page' 'server' %}", name=name, request=RequestFactory().get(path))
@@ -177,6 +183,7 @@ def test_the_side_bar_marks_the_page_one_is_on_and_the_section_it_is_in():
     assert "aria-current" not in link("/ssh-keys", "home")
 
 
+@pytest.mark.urls(__name__)
 def test_the_side_bar_leaves_out_a_page_that_does_not_exist():
     assert render("{% nav 'nowhere:at_all' 'Nowhere' 'server' %}") == ""
 
