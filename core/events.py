@@ -121,5 +121,3 @@ def _send(task: str, arguments: dict[str, Any]) -> None:
     headers = {"request_id": context.request_id.get()}
     with suppress(BrokerError, OSError):  # the broker is away: the sweep finds the row
         current_app.send_task(task, kwargs=arguments, headers=headers, ignore_result=True)
-    except (BrokerError, OSError):  # the broker is away: the sweep finds the row
-        pass
