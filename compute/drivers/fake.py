@@ -71,7 +71,8 @@ class FakeDriver:
 
     def create(self, spec: base.InstanceSpec) -> base.Observed:
         self._begin("create")
-        wished = {key: value for key, value in asdict(spec).items() if key != "generation"}
+        changeable = ("generation", "start", "hostname")  # as in the node agent
+        wished = {key: value for key, value in asdict(spec).items() if key not in changeable}
         digest = hashlib.sha256(json.dumps(wished, sort_keys=True).encode()).hexdigest()
         with self._state() as state:
             machine = state["machines"].get(spec.id)
