@@ -130,7 +130,9 @@ def schema_of(hint: Any, registry: ComponentRegistry) -> Json:
         options = [schema_of(option, registry) for option in arguments if option is not NoneType]
         if NoneType not in arguments:
             return {"oneOf": options}
-        return {**options[0], "nullable": True} if len(options) == 1 else {"oneOf": options, "nullable": True}
+        if len(options) == 1 and "type" in options[0]:
+            return options[0] | {"type": [options[0]["type"], "null"]}
+        return {"oneOf": [*options, {"type": "null"}]}
     if origin is list:
         return {"type": "array", "items": schema_of(arguments[0], registry)}
     if origin is dict:
@@ -236,9 +238,8 @@ class OperationSchema(AutoSchema):
             }
             for name in re.findall(r"{(\w+)}", self.path)
         ]
-        query = self._viewset.query.get(self._viewset.action, {})
-        for name in query if isinstance(query, dict) else sorted(query):
-            schema = dict(query[name] if isinstance(query, dict) else PARAMETERS.get(name, {}))
+        for name, shape in self._viewset.understood().items():
+            schema = dict(shape or PARAMETERS.get(name, {}))
             if "description" not in schema:
                 warn(
                     f"{type(self._viewset).__name__}.query does not describe '{name}', nor does api.openapi.PARAMETERS"

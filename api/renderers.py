@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Generic, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar
 
 import orjson
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
@@ -14,6 +14,8 @@ from core import context
 
 T = TypeVar("T")
 
+HOURS = 730  # of an average month
+
 
 class Answer(Generic[T], Response):
     """What an action answers, with 200. Its annotation is its documentation: `def retrieve(…) -> Answer[InstanceOut]`.
@@ -23,8 +25,9 @@ class Answer(Generic[T], Response):
 
     code: ClassVar[int] = 200
 
-    def __init__(self, data: T, headers: dict[str, str] | None = None):
-        super().__init__(data, status=self.code, headers=headers)
+    def __init__(self, data: T, *, version: int | None = None):
+        """`version` of the row that is shown becomes the ETag."""
+        super().__init__(data, status=self.code, headers={} if version is None else {"ETag": f'"{version}"'})
 
 
 class Created(Answer[T]):
@@ -46,6 +49,7 @@ class PaginationOut(TypedDict):
     total_pages: int
     has_next: bool
     has_prev: bool
+    total_capped: NotRequired[Annotated[bool, "Present where there are more than total_items."]]
 
 
 class MetadataOut(TypedDict):
@@ -53,28 +57,77 @@ class MetadataOut(TypedDict):
     timestamp: Annotated[str, {"format": "date-time"}]
 
 
+class FeedOut(TypedDict):
+    limit: int
+    has_next: bool
+    after: Annotated[str, "What to ask for next."]
+
+
+class EstimateOut(TypedDict):
+    """What a dry run would cost while it runs: decimals."""
+
+    hourly: str
+    monthly: Annotated[str, "730 hours."]
+    currency: str
+
+
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """One page of a list: what a list view returns as its data."""
+    """One page of a list: what a list view returns as its data. `capped`: there are more than `total`."""
 
     items: list[T]
     page: int
     limit: int
     total: int
+    capped: bool = False
 
     @property
     def pages(self) -> int:
         return -(-self.total // self.limit)
 
     def as_json(self) -> PaginationOut:
-        return {
+        shape: PaginationOut = {
             "page": self.page,
             "limit": self.limit,
             "total_items": self.total,
             "total_pages": self.pages,
-            "has_next": self.page < self.pages,
+            "has_next": self.page < self.pages or (self.capped and len(self.items) == self.limit),
             "has_prev": self.page > 1,
         }
+        if self.capped:
+            shape["total_capped"] = True
+        return shape
+
+
+@dataclass(frozen=True)
+class Feed(Generic[T]):
+    """The next part of an endless list: what came after `after`, oldest first."""
+
+    items: list[T]
+    limit: int
+    after: str
+    has_next: bool
+
+    def as_json(self) -> FeedOut:
+        last = self.items[-1]["id"] if self.items else self.after  # type: ignore[index]
+        return {"limit": self.limit, "has_next": self.has_next, "after": last}
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What a create would have made, and what that costs an hour."""
+
+    data: dict[str, Any]
+    hourly: Decimal
+
+    def estimate(self) -> EstimateOut:
+        return {"hourly": money(self.hourly), "monthly": f"{self.hourly * HOURS:.2f}", "currency": "USD"}
+
+
+def money(amount: Decimal) -> str:
+    """A decimal with cents at least and no idle zeros after them: 0.00, 0.0116, 8.47."""
+    digits = f"{amount:.12f}".rstrip("0")
+    return digits.ljust(digits.index(".") + 3, "0")
 
 
 def metadata() -> MetadataOut:
@@ -90,9 +143,11 @@ def envelope(data: Any, *, bare: bool = False) -> Any:
     """What goes over the wire for a view's data: errors have their shape already, the bare family has none."""
     if isinstance(data, dict) and data.get("success") is False:
         return data | {"metadata": metadata()}
+    if isinstance(data, Rehearsed):
+        return {"success": True, "data": data.data, "metadata": metadata() | {"estimate": data.estimate()}}
     if bare:
         return data.items if isinstance(data, Page) else data
-    if isinstance(data, Page):
+    if isinstance(data, Page | Feed):
         return {"success": True, "data": data.items, "pagination": data.as_json(), "metadata": metadata()}
     return {"success": True, "data": data, "metadata": metadata()}
 

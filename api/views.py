@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404
-from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
-from api import idempotency, limits
+from api import dry_run, idempotency, limits, preconditions
 from api.errors import RateLimitExceeded, UnknownParameter
 from api.middleware import anonymous_key
 from api.serializers import Input
@@ -36,6 +36,34 @@ class ViewSet(ViewSetMixin, APIView):
         action = getattr(self, "action", None)
         return self.scopes[action] if action in self.scopes else None
 
+    def understood(self) -> Mapping[str, dict[str, Any]]:
+        """The query parameters of this action with their JSON Schemas; an empty one is in `api/openapi.py`."""
+        names = self.query.get(getattr(self, "action", "") or "", {})
+        found = names if isinstance(names, Mapping) else {name: {} for name in sorted(names)}
+        return {**found, "dry_run": dry_run.PARAMETER} if self._creates else found
+
+    @property
+    def _creates(self) -> bool:
+        return getattr(self, "action", None) == "create"
+
+    def rows(self, request) -> Any:
+        """The caller's rows of this noun, among which a path's `id` is looked up. For views whose paths have one."""
+        raise NotImplementedError
+
+    def row(self, request, id: str) -> Any:
+        """The row with this public id. Raises NotFound, whatever is wrong."""
+        return found(self.rows(request), id)
+
+    def locked(self, request) -> Any:
+        """The row that the request would change, kept from everyone else until the transaction ends; None for a create."""
+        if "id" not in self.kwargs:
+            return None
+        return found(self.rows(request).select_for_update(of=("self",)), self.kwargs["id"])
+
+    def hourly_price(self, shown: dict[str, Any]) -> Decimal:
+        """What a thing that `create` answered costs an hour while it runs, in USD, for the estimate of a dry run."""
+        return Decimal(0)
+
     def initial(self, request, *args: Any, **kwargs: Any) -> None:
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
@@ -43,7 +71,7 @@ class ViewSet(ViewSetMixin, APIView):
         self.check_permissions(request)
         if any("\x00" in text for pair in request.query_params.items() for text in pair):
             raise Invalid("The address contains the NUL character")
-        allowed = set(self.query.get(getattr(self, "action", "") or "", ()))
+        allowed = set(self.understood())
         if unknown := sorted(set(request.query_params) - allowed):
             raise UnknownParameter.among(unknown, sorted(allowed))
 
@@ -65,25 +93,41 @@ class ViewSet(ViewSetMixin, APIView):
             request.account, request.by = credential.account, credential.by
 
     def dispatch(self, request, *args: Any, **kwargs: Any):
-        """DRF's dispatch, with the handler run under its idempotency key where there is one."""
+        """DRF's dispatch, with the handler run as the headers and `dry_run` ask."""
         self.args, self.kwargs = args, kwargs
         request = self.request = self.initialize_request(request, *args, **kwargs)
         self.headers: dict[str, str] = {}
         try:
             self.initial(request, *args, **kwargs)
-            known = request.method.lower() in self.http_method_names
-            handler = getattr(self, request.method.lower(), None) if known else None
-            handler = handler or self.http_method_not_allowed
-            key = idempotency.key_of(request)
-            if key is not None and handler != self.http_method_not_allowed:
-                response: Any = idempotency.run(key, request, lambda: handler(request, *args, **kwargs), bare=self.bare)
-                response.enveloped = True
-            else:
-                response = handler(request, *args, **kwargs)
+            method = request.method.lower()
+            handler = getattr(self, method, None) if method in self.http_method_names else None
+            response: Any = self._run(request, handler or self.http_method_not_allowed)
+            response = preconditions.unchanged(request, response) or response
         except Exception as failure:
             response = self.handle_exception(failure)
         self.response = self.finalize_response(request, response, *args, **kwargs)
         return self.response
+
+    def _run(self, request, handler: Callable[..., Any]) -> Any:
+        """Only in the version that If-Match names, as a rehearsal, or once for its idempotency key."""
+
+        def act() -> Any:
+            return handler(request, *self.args, **self.kwargs)
+
+        def insisting() -> Any:
+            wanted = preconditions.insisted(request)
+            return act() if wanted is None else preconditions.insist(wanted, lambda: self.locked(request), act)
+
+        if handler == self.http_method_not_allowed:
+            return act()
+        if self._creates and dry_run.asked(request):
+            return dry_run.rehearse(act, self.hourly_price)
+        key = idempotency.key_of(request)
+        if key is None:
+            return insisting()
+        response = idempotency.run(key, request, insisting, bare=self.bare)
+        response.enveloped = True  # type: ignore[union-attr]  # it is final, whatever its status
+        return response
 
 
 def found(rows: Any, public_id: str) -> Any:
@@ -114,8 +158,10 @@ class Unknown(ViewSet):
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self._count(request)
 
-    def anything(self, request, *args: Any, **kwargs: Any) -> Response:
+    def _run(self, request, handler: Callable[..., Any]) -> Any:
         raise Http404
+
+    anything = APIView.http_method_not_allowed
 
 
 unknown = Unknown.as_view({method: "anything" for method in ("get", "post", "put", "patch", "delete", "options")})

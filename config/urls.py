@@ -7,14 +7,19 @@ import accounts.urls
 import catalog.urls
 import compute.urls
 from api import views as api_views
+from api.events import Events, EventTypes
 from api.openapi import OpenApi
-from config import health, views
+from config import docs, health, views
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("docs", docs.docs, name="docs"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
+    path("v1/events", Events.as_view({"get": "list"})),
+    path("v1/events/<id>", Events.as_view({"get": "retrieve"})),
+    path("v1/event-types", EventTypes.as_view({"get": "list"})),
     path("v1/openapi.json", OpenApi.as_view({"get": "retrieve"})),
     path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1])),
     re_path("^v1(/|$)", api_views.unknown),

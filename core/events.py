@@ -27,16 +27,42 @@ _subscribers: list[tuple[str, Callable[[Event], None]]] = []
 
 @dataclass(frozen=True)
 class Meter:
-    """Something that costs by the hour: `quantity` of `sku` from `from_` until `to` (None: still running)."""
+    """Something that costs by the hour: `quantity` of `sku` from `from_` until `to` (None: still running).
+
+    `rate` is what one of them costs an hour, and `memory_gb` what it holds: the log alone says what was used and why
+    it costs what it does, whatever becomes of the catalogue.
+    """
 
     resource: UUID
     sku: str
     quantity: Decimal
+    rate: Decimal
     from_: datetime
     to: datetime | None = None
+    memory_gb: Decimal = Decimal(0)
 
     def as_json(self) -> dict[str, Any]:
-        return {"resource": self.resource, "sku": self.sku, "quantity": self.quantity, "from": self.from_, "to": self.to}
+        return {
+            "resource": str(self.resource),
+            "sku": self.sku,
+            "quantity": f"{self.quantity:f}",
+            "rate": f"{self.rate:f}",
+            "memory_gb": f"{self.memory_gb:f}",
+            "from": self.from_.isoformat(),  # to the microsecond, which DjangoJSONEncoder would cut to milliseconds
+            "to": self.to.isoformat() if self.to else None,
+        }
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> "Meter":
+        return cls(
+            UUID(kept["resource"]),
+            kept["sku"],
+            Decimal(kept["quantity"]),
+            Decimal(kept["rate"]),
+            datetime.fromisoformat(kept["from"]),
+            datetime.fromisoformat(kept["to"]) if kept["to"] else None,
+            Decimal(kept["memory_gb"]),
+        )
 
 
 class Subject(Protocol):

@@ -25,7 +25,10 @@ class TransactionId(models.Func):
 
 
 class Row(models.Model):
-    """What every noun has: a UUIDv7 key shown as a TypeID, times, and a version that each write raises."""
+    """What every noun has: a UUIDv7 key shown as a TypeID, times, and a version that each write raises.
+
+    The version is the API's ETag. A write that bypasses `save` raises it itself, unless clients never see what it wrote.
+    """
 
     prefix: str
 
@@ -41,6 +44,13 @@ class Row(models.Model):
     def public_id(self) -> str:
         return ids.encode(self.prefix, self.id)
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            self.version += 1
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], "version"}
+        super().save(*args, **kwargs)
+
     @classmethod
     def key(cls, public_id: str) -> UUID:
         """The primary key in a public id. Raises ValueError for anything that is not one of this noun's ids."""
@@ -50,21 +60,28 @@ class Row(models.Model):
 class Event(models.Model):
     """One thing that happened. Append-only; without foreign keys, so that the log outlives what it tells of.
 
-    Audit log, webhooks, live feed and metering all read this row. `seq` orders by commit on SQLite; on PostgreSQL
-    a reader must also stop before transactions that are still open (`committed()`).
+    Audit log, webhooks, live feed and metering all read this row. `seq` alone orders by commit on SQLite only: on
+    PostgreSQL a transaction may take its number early and commit late. So commit order is (txid, seq), txid being 0 on
+    SQLite, and a reader with a cursor stops before transactions that are still open: `committed().after(event)`.
     """
 
     prefix = "evt"
+    kind = "event"
 
     class Reads(models.QuerySet["Event"]):
         def for_account(self, account) -> "Event.Reads":
             return self.filter(account_id=account.pk)
 
         def committed(self) -> "Event.Reads":
-            """Only events that no still open transaction can precede: safe to read with a cursor."""
+            """Only events that no still open transaction can precede, oldest first: safe to read with a cursor."""
+            rows = self.order_by("txid", "seq")
             if connection.vendor != "postgresql":
-                return self
-            return self.extra(where=["txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"])
+                return rows
+            return rows.extra(where=["txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"])
+
+        def after(self, event: "Event") -> "Event.Reads":
+            """Those that came later in commit order than an event read from the database."""
+            return self.extra(where=["(txid, seq) > (%s, %s)"], params=[event.txid, event.seq])
 
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=ids.new, editable=False)
@@ -86,10 +103,12 @@ class Event(models.Model):
     objects = models.Manager.from_queryset(Reads)()
 
     class Meta:
-        ordering = ["-seq"]
+        ordering = ["-txid", "-seq"]
         indexes = [
-            models.Index(fields=["account_id", "-seq"], name="event_account"),
-            models.Index(fields=["subject_id", "-seq"], name="event_subject"),
+            models.Index(fields=["txid", "seq"], name="event_order"),
+            models.Index(fields=["account_id", "txid", "seq"], name="event_account_order"),
+            models.Index(fields=["subject_id", "txid", "seq"], name="event_subject_order"),
+            models.Index(fields=["request_id"], name="event_request", condition=~models.Q(request_id="")),
         ]
 
     def __str__(self) -> str:
@@ -98,6 +117,11 @@ class Event(models.Model):
     @property
     def public_id(self) -> str:
         return ids.encode(self.prefix, self.id)
+
+    @classmethod
+    def key(cls, public_id: str) -> UUID:
+        """The id in a public id; the primary key is `seq`. Raises ValueError."""
+        return ids.decode(cls.prefix, public_id)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:

@@ -17,7 +17,10 @@ CORE = {"admin", "apps", "context", "db", "epoch", "errors", "events", "ids", "m
 API = {
     "admin",
     "apps",
+    "dry_run",
     "errors",
+    "events",
+    "filters",
     "idempotency",
     "limits",
     "middleware",
@@ -26,10 +29,12 @@ API = {
     "pagination",
     "parsers",
     "permissions",
+    "preconditions",
     "renderers",
     "serializers",
     "tasks",
     "views",
+    "waiting",
 }
 
 MAX_LINES, MAX_FUNCTION = 300, 40

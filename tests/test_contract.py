@@ -44,6 +44,7 @@ MAKE: dict[str, Callable[[Account], str]] = {
     "instances_start": lambda account: make_instance(account, state="stopped").public_id,
     "ssh_keys": add_ssh_key,
     "api_keys": lambda account: make_key(account)[0].public_id,
+    "events": lambda account: make_key(account) and Event.objects.for_account(account).first().public_id,
 }
 
 

@@ -40,6 +40,7 @@ def rename(*, account: Account, name: str, by: Actor) -> Account:
     """Records: account.updated. Raises: Invalid for an empty name."""
     if not name.strip():
         raise Invalid.field("name", "An account needs a name", value=name)
+    account = Account.objects.select_for_update(of=("self",)).select_related("plan").get(pk=account.pk)
     account.name = name.strip()
     account.save(update_fields=["name", "updated_at"])
     events.record("account.updated", account=account, by=by, subject=account)

@@ -80,6 +80,7 @@ def _make(account: Account, by: Actor, *, maker: User, name: str, scopes, expire
 @atomic_write()
 def update(*, key: ApiKey, by: Actor, name: str | None = None, allowed_cidrs: Iterable[str] | None = None) -> ApiKey:
     """Another name or other allowed addresses, binding the next request. Records: api_key.updated. Raises: Invalid."""
+    key = _locked(key)
     if name is not None:
         key.name = _named(name)
     if allowed_cidrs is not None:
@@ -96,7 +97,7 @@ def rotate(*, key: ApiKey, by: Actor, overlap_hours: int = 24) -> tuple[ApiKey, 
 
     Records: api_key.created, api_key.rotated. Raises: Invalid, ApiKeyRevoked for one that no longer works or has a successor.
     """
-    key = ApiKey.objects.select_for_update().select_related("account", "created_by").get(pk=key.pk)
+    key = _locked(key)
     if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
         message = f"overlap_hours must be from 0 to {MAX_OVERLAP_HOURS}"
         raise Invalid.field("overlap_hours", message, value=overlap_hours)
@@ -129,6 +130,7 @@ def rotate(*, key: ApiKey, by: Actor, overlap_hours: int = 24) -> tuple[ApiKey, 
 @atomic_write()
 def revoke(*, key: ApiKey, by: Actor) -> ApiKey:
     """The key stops at once. Records: api_key.revoked, once."""
+    key = _locked(key)
     if key.revoked_at is None:
         key.revoked_at = timezone.now()
         key.save(update_fields=["revoked_at", "updated_at"])
@@ -150,6 +152,11 @@ def warn_of_expiry(*, key: ApiKey, days: int, by: Actor) -> None:
     """Records: api_key.expiring, once for each of the days 14, 3 and 1."""
     if ApiKey.objects.filter(pk=key.pk, warned_days=key.warned_days).update(warned_days=days):
         events.record("api_key.expiring", account=key.account, by=by, subject=key, data={"days": str(days)})
+
+
+def _locked(key: ApiKey) -> ApiKey:
+    """The key as it is now, which nobody else changes until this verb has ended."""
+    return ApiKey.objects.select_for_update(of=("self",)).select_related("account", "created_by").get(pk=key.pk)
 
 
 def _within_quota(account: Account) -> None:

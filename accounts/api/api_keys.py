@@ -1,17 +1,18 @@
 """`/v1/account/api-keys`: the keys of the caller's account."""
 
 from datetime import datetime
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
+from django_filters import CharFilter
 from rest_framework import serializers
 
 from accounts.actions import api_keys
 from accounts.models import ApiKey
-from accounts.models.api_key import Secret
-from api.pagination import cut, page
+from accounts.models.api_key import STATUSES, Secret
+from api.filters import AnyOf, Filters
 from api.renderers import Answer, Created, Page
 from api.serializers import Input
-from api.views import ViewSet, found
+from api.views import ViewSet
 
 
 class CreateInput(Input):
@@ -94,6 +95,12 @@ def _with_secret(key: ApiKey, secret: Secret) -> ApiKeyOut:
     return {**representation(key), "key": secret.key, "key_ascii": secret.key_ascii}
 
 
+class ApiKeyFilters(Filters):
+    status = AnyOf("status_now", lambda: dict(zip(STATUSES, STATUSES, strict=True)), label="One or more, by commas.")
+    name = CharFilter(label="Exactly this name.")
+    q = CharFilter("name", "icontains", label="What the name contains.")
+
+
 class ApiKeys(ViewSet):
     """What programs sign in with. A key carries scopes, and never more than its maker has."""
 
@@ -105,20 +112,18 @@ class ApiKeys(ViewSet):
         "destroy": "api_keys:write",
         "rotate": "api_keys:write",
     }
-    query = {"list": {"page", "limit"}}
+    query = {"list": ApiKeyFilters.query()}
     takes = {"create": CreateInput, "update": UpdateInput, "rotate": RotateInput}
 
-    def _get(self, request, id: str) -> ApiKey:
-        return found(ApiKey.objects.for_account(request.account), id)
+    def rows(self, request) -> Any:
+        return ApiKey.objects.for_account(request.account)
 
     def list(self, request) -> Answer[Page[ApiKeyOut]]:
-        number, limit = page(request)
-        keys = ApiKey.objects.for_account(request.account)
-        rows = [representation(key) for key in cut(keys, number, limit)]
-        return Answer(Page(rows, number, limit, keys.count()))
+        return Answer(ApiKeyFilters.page(request, self.rows(request).with_status(), representation))
 
     def retrieve(self, request, id: str) -> Answer[ApiKeyOut]:
-        return Answer(representation(self._get(request, id)))
+        key = self.row(request, id)
+        return Answer(representation(key), version=key.version)
 
     def create(self, request) -> Created[ApiKeyOut]:
         fields = CreateInput.read(request)
@@ -136,21 +141,21 @@ class ApiKeys(ViewSet):
         return Created(_with_secret(key, secret))
 
     def update(self, request, id: str) -> Answer[ApiKeyOut]:
-        key = self._get(request, id)
-        return Answer(representation(api_keys.update(key=key, by=request.by, **UpdateInput.read(request))))
+        key = api_keys.update(key=self.row(request, id), by=request.by, **UpdateInput.read(request))
+        return Answer(representation(key), version=key.version)
 
     def destroy(self, request, id: str) -> Answer[ApiKeyOut]:
         """Revoke an API key
 
         It stops at once, everywhere.
         """
-        return Answer(representation(api_keys.revoke(key=self._get(request, id), by=request.by)))
+        return Answer(representation(api_keys.revoke(key=self.row(request, id), by=request.by)))
 
     def rotate(self, request, id: str) -> Created[ApiKeyOut]:
         """Replace an API key
 
         A successor with the same name, scopes, addresses and length of life. The old key works `overlap_hours` more.
         """
-        key = self._get(request, id)
+        key = self.row(request, id)
         successor, secret = api_keys.rotate(key=key, by=request.by, **RotateInput.read(request))
         return Created(_with_secret(successor, secret))

@@ -38,3 +38,9 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    @classmethod
+    def names(cls) -> dict[str, str]:
+        """Every name that an entry answers to, on sale or not, and its slug."""
+        rows = cls._default_manager.values_list("slug", "aliases")
+        return {name: slug for slug, aliases in rows for name in (slug, *aliases)}

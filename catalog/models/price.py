@@ -1,6 +1,6 @@
 """Price versions: what a unit costs from a moment on. A version never changes; a new price is a new row."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from django.db import models
@@ -48,3 +48,14 @@ class Price(models.Model):
         if not self._state.adding:
             raise TypeError("a price version never changes: add a new one with a later effective_from")
         super().save(*args, **kwargs)
+
+
+def cost(hourly: Decimal, start: datetime, end: datetime) -> Decimal:
+    """What a thing costs from `start` to `end`, to the millisecond and 12 decimals; 0 where the end comes first."""
+    milliseconds = max(end - start, timedelta()) // timedelta(milliseconds=1)
+    return (hourly * milliseconds / 3_600_000).quantize(Decimal("1e-12"))
+
+
+def month_of(moment: datetime) -> datetime:
+    """The first moment (UTC) of the month that is billed."""
+    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -9,8 +9,10 @@ Over 300 lines, because the verbs of one noun belong on one page.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account
@@ -108,20 +110,19 @@ def update(
     instance: Instance,
     by: Actor,
     name: str | None = None,
-    tags: Mapping[str, str | None] | None = None,
+    tags: Mapping[str, str | None] | None = MappingProxyType({}),
     protected: bool | None = None,
 ) -> Instance:
-    """Another name, other tags (merged: None removes one) or protection. Records: instance.updated. Raises: Invalid."""
+    """Another name, other tags (merged: None removes one, or all) or protection. Records: instance.updated. Raises: Invalid."""
     instance = _locked(instance)
-    merged = {**instance.tags, **(tags or {})}
+    merged = {**instance.tags, **tags} if tags is not None else {}
     kept = {key: value for key, value in merged.items() if value is not None}
     if errors := [*(_name_errors(name) if name is not None else []), *_tag_errors(kept)]:
         raise Invalid(errors=errors)
     instance.name = name.strip() if name is not None else instance.name
     instance.protected = instance.protected if protected is None else protected
     instance.tags = kept
-    instance.version += 1
-    instance.save(update_fields=["name", "tags", "protected", "version", "updated_at"])
+    instance.save(update_fields=["name", "tags", "protected", "updated_at"])
     events.record("instance.updated", account=instance.account, by=by, subject=instance)
     return instance
 
@@ -241,6 +242,7 @@ def mark_running(*, instance: Instance, observed: Any, os: str = "") -> Instance
         first_up_at=instance.first_up_at or now,
         started_at=now,
         metered_from=instance.metered_from,
+        hourly_price=instance.hourly_price,
     )
     done = {"restarting": "restarted", "resizing": "resized", "rebuilding": "rebuilt"}.get(was, "started")
     kind = "instance.created" if first else f"instance.{done}"
@@ -254,7 +256,7 @@ def mark_running(*, instance: Instance, observed: Any, os: str = "") -> Instance
 def mark_ready(*, instance: Instance) -> None:
     """SSH answers now. Records: instance.ready, once."""
     waiting = Instance.objects.filter(pk=instance.pk, state="running", generation=instance.generation, ready=False)
-    if waiting.update(ready=True, next_attempt_at=None):
+    if waiting.update(ready=True, next_attempt_at=None, version=F("version") + 1):
         instance.ready = True
         events.record("instance.ready", account=instance.account, by=SYSTEM, subject=instance)
 
@@ -314,6 +316,7 @@ def postpone(*, instance: Instance, reason: str) -> None:
         attempts=instance.attempts + 1,
         status_reason=reason[:500],
         next_attempt_at=timezone.now() + timedelta(seconds=delay),
+        version=F("version") + 1,
     )
 
 

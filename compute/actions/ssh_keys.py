@@ -15,6 +15,7 @@ from core import events
 from core.context import Actor
 from core.db import atomic_write
 from core.errors import Conflict, Invalid, LimitExceeded
+from core.models import Counter
 
 MIN_RSA_BITS = 2048
 
@@ -36,7 +37,8 @@ def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
     mine = SshKey.objects.for_account(account)
     if existing := mine.filter(fingerprint=fingerprint).first():
         raise SshKeyExists(f"This public key is already here as '{existing.name}'", existing_id=existing.public_id)
-    used, limit = mine.count(), account.plan.max_ssh_keys
+    limit = account.plan.max_ssh_keys
+    used = Counter.add(account, ssh_key=1)["ssh_key"] - 1
     if used >= limit:
         message = f"The plan {account.plan.name} allows {limit} SSH keys, and {used} are in use"
         raise SshKeyQuotaExceeded(message, suggestion="Remove one first.", limit=limit, used=used, requested=1)
@@ -59,6 +61,7 @@ def generate(*, account: Account, by: Actor, name: str) -> tuple[SshKey, str]:
 @atomic_write()
 def rename(*, key: SshKey, by: Actor, name: str) -> SshKey:
     """Records: ssh_key.updated. Raises: Invalid."""
+    key = SshKey.objects.select_for_update(of=("self",)).select_related("account").get(pk=key.pk)
     key.name = _named(name)
     key.save(update_fields=["name", "updated_at"])
     events.record("ssh_key.updated", account=key.account, by=by, subject=key)
@@ -68,8 +71,10 @@ def rename(*, key: SshKey, by: Actor, name: str) -> SshKey:
 @atomic_write()
 def remove(*, key: SshKey, by: Actor) -> None:
     """Forget a key; instances that were made with it keep it. Records: ssh_key.removed."""
+    if not SshKey.objects.filter(pk=key.pk).delete()[0]:
+        return  # somebody else removed it just now
+    Counter.add(key.account, ssh_key=-1)
     events.record("ssh_key.removed", account=key.account, by=by, subject=key)
-    key.delete()
 
 
 def _named(name: str) -> str:

@@ -1,18 +1,24 @@
 """`/v1/instances`: machines, and what can be done with them."""
 
-import threading
-import time
 from datetime import datetime
-from typing import Annotated, Any, TypedDict
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Any, TypedDict, TypeVar
 
 from django.conf import settings
 from django.utils import timezone
+from django_filters import CharFilter
 from rest_framework import serializers
 
-from api.pagination import cut, number, page
+from api import waiting
+from api.events import EventFilters, EventOut
+from api.events import representation as event_representation
+from api.filters import AnyOf, Filters, Tags
+from api.pagination import number, page
 from api.renderers import Accepted, Answer, Created, Page
 from api.serializers import Input
-from api.views import ViewSet, found, one
+from api.views import ViewSet, one
+from catalog.models import Price, Region
 from compute.actions import instances
 from compute.actions.instances import InvalidState
 from compute.drivers import open_driver
@@ -21,11 +27,10 @@ from compute.models import Instance
 from compute.models.instance import LIFECYCLE, SSH_USER, STATES
 from core import ids
 from core.errors import Invalid, LambdaError, Unavailable
-from core.models import Event
+from core.models import Counter, Event
 
 MAX_CONSOLE_LINES = 10_000
-# Each wait holds a web thread; a process has eight, and most must stay free for everyone else.
-_waiting = threading.BoundedSemaphore(4)
+A = TypeVar("A", bound=Answer[Any])
 
 
 class WaitTimeout(LambdaError):
@@ -66,7 +71,8 @@ class UpdateInput(Input):
     tags = serializers.DictField(
         child=serializers.CharField(max_length=256, allow_blank=True, allow_null=True),
         required=False,
-        help_text="Merged into the tags that it has; null removes one.",
+        allow_null=True,
+        help_text="Merged into the tags that it has; null removes one, or in their place all.",
     )
     protected = serializers.BooleanField(required=False)
 
@@ -134,22 +140,6 @@ class InstanceOut(TypedDict):
     stopped_at: datetime | None
 
 
-class ActorOut(TypedDict):
-    kind: Annotated[str, "user, api_key or system."]
-    id: str | None
-    name: str | None
-
-
-class EventOut(TypedDict):
-    id: str
-    type: str
-    timestamp: datetime
-    actor: ActorOut
-    via: Annotated[str, {"enum": ["api", "dashboard", "admin", "cli", "system"]}]
-    request_id: str | None
-    data: dict[str, Any]
-
-
 class ConsoleLogOut(TypedDict):
     instance_id: str
     lines: Annotated[list[str], "The last ones, oldest first."]
@@ -192,6 +182,14 @@ def representation(row: Instance) -> InstanceOut:
     }
 
 
+class InstanceFilters(Filters):
+    status = AnyOf("state", lambda: dict(zip(STATES, STATES, strict=True)), label="One or more, separated by commas.")
+    region = AnyOf("region", Region.names, label="One or more, separated by commas.")
+    name = CharFilter(label="Exactly this name.")
+    q = CharFilter("name", "icontains", label="What the name contains.")
+    tag = Tags("tags", label="`key:value`; repeat it for instances that have all of them.")
+
+
 class Instances(ViewSet):
     """Machines that you can `ssh` into. Changing one is answered at once; a worker then carries it out."""
 
@@ -211,7 +209,7 @@ class Instances(ViewSet):
         "events": "instances:read",
     }
     query = {
-        "list": {"page", "limit"},
+        "list": InstanceFilters.query(),
         "wait": {
             "status": {
                 "type": "string",
@@ -219,7 +217,13 @@ class Instances(ViewSet):
                 "default": "running",
                 "description": "What to wait for.",
             },
-            "timeout": {"type": "integer", "minimum": 1, "maximum": 30, "default": 30, "description": "Seconds."},
+            "timeout": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": waiting.MAX_SECONDS,
+                "default": waiting.MAX_SECONDS,
+                "description": "Seconds.",
+            },
         },
         "console_log": {
             "tail": {
@@ -230,7 +234,7 @@ class Instances(ViewSet):
                 "description": "How many lines.",
             }
         },
-        "events": {"page", "limit"},
+        "events": EventFilters.query(),
     }
     takes = {
         "create": CreateInput,
@@ -242,32 +246,42 @@ class Instances(ViewSet):
         "rebuild": RebuildInput,
     }
 
-    def _get(self, request, id: str) -> Instance:
-        return found(Instance.objects.for_account(request.account).select_related("account__plan"), id)
+    def rows(self, request) -> Any:
+        return Instance.objects.for_account(request.account).select_related("account__plan")
 
-    def _shown(self, row: Instance) -> InstanceOut:
+    def hourly_price(self, shown: dict[str, Any]) -> Decimal:
+        return Price.objects.at(f"instance.{shown['instance_type']}")
+
+    def _shown(self, kind: type[A], row: Instance) -> A:
         """A verb's answer, read again with its number in the inventory."""
-        fresh = Instance.objects.for_account(row.account).filter(pk=row.pk).first()
-        return representation(fresh) if fresh else {**representation(row), "status": "deleted"}
+        fresh = Instance.objects.one(row.account, row.pk)
+        if fresh is None:
+            return kind({**representation(row), "status": "deleted"})
+        return kind(representation(fresh), version=fresh.version)
 
     def list(self, request) -> Answer[Page[InstanceOut]]:
+        if InstanceFilters.asked(request):
+            rows = Instance.objects.for_account(request.account)
+            total = partial(Counter.of, request.account, "instance")
+            return Answer(InstanceFilters.page(request, rows, representation, total=total))
         number, limit = page(request)
         rows, total = Instance.objects.page(request.account, number, limit)
         return Answer(Page([representation(row) for row in rows], number, limit, total))
 
     def retrieve(self, request, id: str) -> Answer[InstanceOut]:
-        return Answer(representation(one(lambda key: Instance.objects.one(request.account, key), Instance, id)))
+        row = one(lambda key: Instance.objects.one(request.account, key), Instance, id)
+        return Answer(representation(row), version=row.version)
 
     def create(self, request) -> Created[InstanceOut]:
         row = instances.create(account=request.account, by=request.by, **CreateInput.read(request))
-        return Created(self._shown(row))
+        return self._shown(Created, row)
 
     def update(self, request, id: str) -> Answer[InstanceOut]:
-        row = instances.update(instance=self._get(request, id), by=request.by, **UpdateInput.read(request))
-        return Answer(self._shown(row))
+        row = instances.update(instance=self.row(request, id), by=request.by, **UpdateInput.read(request))
+        return self._shown(Answer, row)
 
     def destroy(self, request, id: str) -> Accepted[InstanceOut]:
-        return Accepted(self._shown(instances.delete(instance=self._get(request, id), by=request.by)))
+        return self._shown(Accepted, instances.delete(instance=self.row(request, id), by=request.by))
 
     def start(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         NoInput.read(request)
@@ -288,9 +302,9 @@ class Instances(ViewSet):
 
     def _command(self, request, id: str, verb, **fields: Any) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         """202 where something will be done, 200 where it is so already."""
-        before = self._get(request, id)
+        before = self.row(request, id)
         after = verb(instance=before, by=request.by, **fields)
-        return (Answer if after.generation == before.generation else Accepted)(self._shown(after))
+        return self._shown(Answer if after.generation == before.generation else Accepted, after)
 
     def wait(self, request, id: str) -> Answer[InstanceOut]:
         """Wait for a status
@@ -301,39 +315,30 @@ class Instances(ViewSet):
         wanted = request.query_params.get("status", "running")
         if wanted not in [*STATES, "ready"]:
             raise Invalid.field("status", f"There is no status '{wanted}'", value=wanted, allowed=[*STATES, "ready"])
-        seconds = number(request, "timeout", default=30, low=1, high=30)
-        row = self._get(request, id)
-        if not _waiting.acquire(blocking=False):
-            return Answer(self._awaited(row, wanted, seconds=0))  # all places taken: say how it stands now
-        try:
-            return Answer(self._awaited(row, wanted, seconds=seconds))
-        finally:
-            _waiting.release()
+        seconds = number(request, "timeout", default=waiting.MAX_SECONDS, low=1, high=waiting.MAX_SECONDS)
+        row = self.row(request, id)
+        found = waiting.wait(lambda: self._reached(row, wanted), seconds=seconds)
+        if found is None:
+            now = self.row(request, id)
+            raise WaitTimeout(f"The instance is still {now.state}, not {wanted}", current=now.state, ready=now.ready)
+        return Answer(found)
 
-    def _awaited(self, row: Instance, wanted: str, *, seconds: int) -> InstanceOut:
-        end = time.monotonic() + seconds
-        pause = 0.01  # seconds: an instance is up in a tenth of one
-        while True:
-            fresh = Instance.objects.for_account(row.account).filter(pk=row.pk).first()
-            if fresh is None:
-                if wanted == "deleted":
-                    return {**representation(row), "status": "deleted"}
-                raise InvalidState(
-                    f"The instance is deleted and will never be {wanted}", current="deleted", allowed_from=[]
-                )
-            if fresh.state == wanted or (wanted == "ready" and fresh.ready):
-                return representation(fresh)
-            _refuse_the_impossible(fresh, wanted)
-            if time.monotonic() >= end:
-                raise WaitTimeout(
-                    f"The instance is still {fresh.state}, not {wanted}", current=fresh.state, ready=fresh.ready
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.3, 0.5)
+    def _reached(self, row: Instance, wanted: str) -> InstanceOut | None:
+        """The instance once it has the status, None while it may yet. Raises InvalidState where it never will."""
+        fresh = Instance.objects.one(row.account, row.pk)
+        if fresh is None:
+            if wanted == "deleted":
+                return {**representation(row), "status": "deleted"}
+            message = f"The instance is deleted and will never be {wanted}"
+            raise InvalidState(message, current="deleted", allowed_from=[])
+        if fresh.state == wanted or (wanted == "ready" and fresh.ready):
+            return representation(fresh)
+        _refuse_the_impossible(fresh, wanted)
+        return None
 
     def console_log(self, request, id: str) -> Answer[ConsoleLogOut]:
         """Get the console log of an instance."""
-        row = self._get(request, id)
+        row = self.row(request, id)
         tail = number(request, "tail", default=100, low=1, high=MAX_CONSOLE_LINES)
         try:
             text = open_driver(settings.LAMBDA_DRIVER, settings.LAMBDA_NODE_HOME).console(row.public_id)
@@ -346,22 +351,9 @@ class Instances(ViewSet):
 
     def events(self, request, id: str) -> Answer[Page[EventOut]]:
         """List what happened to an instance."""
-        row = self._get(request, id)
-        number, limit = page(request)
+        row = self.row(request, id)
         log = Event.objects.for_account(request.account).filter(subject_id=row.pk)
-        return Answer(Page([event_representation(e) for e in cut(log, number, limit)], number, limit, log.count()))
-
-
-def event_representation(event: Event) -> EventOut:
-    return {
-        "id": event.public_id,
-        "type": event.type,
-        "timestamp": event.at,
-        "actor": {"kind": event.actor_kind, "id": event.actor_id or None, "name": event.actor_name or None},
-        "via": event.via,
-        "request_id": event.request_id or None,
-        "data": event.data,
-    }
+        return Answer(EventFilters.page(request, log, event_representation))
 
 
 def _refuse_the_impossible(row: Instance, wanted: str) -> None:

@@ -1,17 +1,20 @@
 """`/v1/ssh-keys`: public keys that open instances."""
 
 from datetime import datetime
-from typing import Annotated, NotRequired, TypedDict
+from functools import partial
+from typing import Annotated, Any, NotRequired, TypedDict
 
+from django_filters import CharFilter
 from rest_framework import serializers
 
-from api.pagination import cut, page
+from api.filters import Filters
 from api.renderers import Answer, Created, Page
 from api.serializers import Input
-from api.views import ViewSet, found
+from api.views import ViewSet
 from compute.actions import ssh_keys
 from compute.models import SshKey
 from core.errors import Invalid
+from core.models import Counter
 
 
 class CreateInput(Input):
@@ -47,6 +50,12 @@ def representation(key: SshKey) -> SshKeyOut:
     }
 
 
+class SshKeyFilters(Filters):
+    name = CharFilter(label="Exactly this name.")
+    q = CharFilter("name", "icontains", label="What the name contains.")
+    fingerprint = CharFilter(label="Exactly this fingerprint.")
+
+
 class SshKeys(ViewSet):
     """Public keys that open instances. An instance takes those named when it is made."""
 
@@ -57,20 +66,19 @@ class SshKeys(ViewSet):
         "update": "ssh_keys:write",
         "destroy": "ssh_keys:write",
     }
-    query = {"list": {"page", "limit"}}
+    query = {"list": SshKeyFilters.query()}
     takes = {"create": CreateInput, "update": UpdateInput}
 
-    def _get(self, request, id: str) -> SshKey:
-        return found(SshKey.objects.for_account(request.account).select_related("account"), id)
+    def rows(self, request) -> Any:
+        return SshKey.objects.for_account(request.account).select_related("account")
 
     def list(self, request) -> Answer[Page[SshKeyOut]]:
-        number, limit = page(request)
-        keys = SshKey.objects.for_account(request.account)
-        rows = [representation(key) for key in cut(keys, number, limit)]
-        return Answer(Page(rows, number, limit, keys.count()))
+        total = partial(Counter.of, request.account, "ssh_key")
+        return Answer(SshKeyFilters.page(request, self.rows(request), representation, total=total))
 
     def retrieve(self, request, id: str) -> Answer[SshKeyOut]:
-        return Answer(representation(self._get(request, id)))
+        key = self.row(request, id)
+        return Answer(representation(key), version=key.version)
 
     def create(self, request) -> Created[SshKeyOut]:
         fields = CreateInput.read(request)
@@ -83,11 +91,11 @@ class SshKeys(ViewSet):
         return Created({**representation(key), "private_key": private_key})
 
     def update(self, request, id: str) -> Answer[SshKeyOut]:
-        key = self._get(request, id)
-        return Answer(representation(ssh_keys.rename(key=key, by=request.by, **UpdateInput.read(request))))
+        key = ssh_keys.rename(key=self.row(request, id), by=request.by, **UpdateInput.read(request))
+        return Answer(representation(key), version=key.version)
 
     def destroy(self, request, id: str) -> Answer[SshKeyOut]:
-        key = self._get(request, id)
+        key = self.row(request, id)
         shown = representation(key)
         ssh_keys.remove(key=key, by=request.by)
         return Answer(shown)

@@ -3,7 +3,7 @@
 What was bought is copied onto the row, so that an edited catalogue changes no machine and a read needs no join.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any, Self
@@ -14,6 +14,8 @@ from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from accounts.models import Account
+from catalog.models import Price
+from catalog.models.price import cost, month_of
 from core import db
 from core.events import Meter
 from core.models import Counter, Resource, Row
@@ -36,7 +38,6 @@ LIFECYCLE = Lifecycle(
 )
 STATES = [*LIFECYCLE.transitions, "deleted"]
 SSH_USER = "lambda"
-_HOUR = Decimal(3600)
 
 
 class Reads(models.QuerySet["Instance"]):
@@ -150,25 +151,29 @@ class Instance(Row):
     def month_to_date_cost(self, now: datetime | None = None) -> Decimal:
         """What it cost since the month began (UTC): closed spans and the one still running, exact to the second."""
         now = now or timezone.now()
-        month = _month(now)
-        cost = self.closed_cost if self.cost_month == month.date() else Decimal(0)
-        if self.metered_from:
-            cost += _cost(self.hourly_price, max(self.metered_from, month), now)
-        return cost
+        month = month_of(now)
+        closed = self.closed_cost if self.cost_month == month.date() else Decimal(0)
+        if self.metered_from is None:
+            return closed
+        return closed + cost(self.hourly_price, max(self.metered_from, month), now)
 
     def open_meter(self, now: datetime) -> list[Meter]:
-        """Start counting from `now` at the row's price."""
-        self.metered_from = now
-        return [Meter(self.pk, self.sku, Decimal(1), now)]
+        """Start counting from `now` at the price of this moment, which holds until the meter is closed."""
+        self.metered_from, self.hourly_price = now, Price.objects.at(self.sku, now)
+        return [self._meter()]
 
     def close_meter(self, now: datetime) -> list[Meter]:
         """Stop counting and keep what the month has cost so far. Nothing where nothing is counted."""
         if self.metered_from is None:
             return []
-        self.closed_cost, self.cost_month = self.month_to_date_cost(now), _month(now).date()
-        meter = Meter(self.pk, self.sku, Decimal(1), self.metered_from, now)
+        self.closed_cost, self.cost_month = self.month_to_date_cost(now), month_of(now).date()
+        meter = self._meter(to=now)
         self.metered_from = None
         return [meter]
+
+    def _meter(self, to: datetime | None = None) -> Meter:
+        memory = Decimal(self.memory_mb) / 1024
+        return Meter(self.pk, self.sku, Decimal(1), self.hourly_price, self.metered_from, to, memory)
 
     def event_data(self) -> dict[str, Any]:
         return {
@@ -201,14 +206,3 @@ class Instance(Row):
 @cache
 def _columns() -> str:
     return db.columns(Instance, "i")
-
-
-def _month(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def _cost(hourly: Decimal, start: datetime, end: datetime) -> Decimal:
-    seconds = Decimal(max(end - start, timedelta()) // timedelta(milliseconds=1)) / 1000
-    return (hourly * seconds / _HOUR).quantize(Decimal("1e-12"))
-
-
