@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_embedded_init, worker_ready
 
+from config import broker  # noqa: F401  (makes folder:// known)
 from config.supervisor import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

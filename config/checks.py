@@ -88,7 +88,7 @@ def _sharing() -> Iterator[CheckMessage]:
             hint="Set LAMBDA_REDIS_URL=redis://host/0.",
             id="config.W008",
         )
-    if settings.CELERY_BROKER_URL.startswith("filesystem:"):
+    if settings.CELERY_BROKER_URL.startswith("folder:"):
         yield Warning(
             "Tasks are handed over in a folder, which workers on other machines do not see.",
             hint="Set LAMBDA_BROKER_URL=redis://host/1, or amqp://… of RabbitMQ.",

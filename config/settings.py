@@ -233,17 +233,10 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- Celery (see config/celery.py)
 
-CELERY_BROKER_URL = env.text("LAMBDA_BROKER_URL", "filesystem://localhost")
-_queue = LAMBDA_HOME / "queue"
-if CELERY_BROKER_URL.startswith("filesystem:"):
-    for _folder in (_queue / "messages", _queue / "control"):
-        _folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
-        "data_folder_in": str(_queue / "messages"),
-        "data_folder_out": str(_queue / "messages"),
-        "control_folder": str(_queue / "control"),
-        "polling_interval": 0.02,  # seconds, also the time between two messages: a nudge arrives in about 13 ms
-    }
+# On one machine a folder will do (config/broker.py).
+CELERY_BROKER_URL = env.text("LAMBDA_BROKER_URL", "folder://localhost")
+if CELERY_BROKER_URL.startswith("folder:"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(LAMBDA_HOME / "queue")}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

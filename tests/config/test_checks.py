@@ -61,7 +61,7 @@ def test_a_mistake_is_named(settings, mistake, check):
     ("mistake", "check"),
     [
         ({"LAMBDA_REDIS_URL": ""}, "config.W008"),
-        ({"CELERY_BROKER_URL": "filesystem://"}, "config.W009"),
+        ({"CELERY_BROKER_URL": "folder://localhost"}, "config.W009"),
     ],
 )
 def test_several_machines_must_share_limits_and_tasks(settings, monkeypatch, mistake, check):
