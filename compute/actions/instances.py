@@ -209,7 +209,7 @@ def delete(*, instance: Instance, by: Actor) -> Instance:
         return instance
     if instance.protected:
         raise InstanceProtected("The instance is protected from deletion. Set protected to false first")
-    return _command(instance, "deleting", by, desired_state="deleted", allowed=LIFECYCLE.sources("deleting"), ready=False)
+    return _command(instance, "deleting", by, desired_state="deleted", allowed=LIFECYCLE.sources("deleting"))
 
 
 # --- System verbs: what a driver found
@@ -374,6 +374,7 @@ def _command(
         instance,
         to,
         **changes,
+        ready=False,
         generation=instance.generation + 1,
         attempts=0,
         status_reason="",
