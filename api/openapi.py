@@ -234,7 +234,7 @@ class OperationSchema(AutoSchema):
                 "in": "path",
                 "required": True,
                 "description": f"The {one}'s {name}.",
-                "schema": {"type": "string"},
+                "schema": self._key(name),
             }
             for name in re.findall(r"{(\w+)}", self.path)
         ]
@@ -246,6 +246,13 @@ class OperationSchema(AutoSchema):
                 )
             found.append({"name": name, "in": "query", "description": schema.pop("description", ""), "schema": schema})
         return found if self.method == "GET" else [*found, IDEMPOTENCY_KEY]
+
+    def _key(self, name: str) -> Json:
+        """What a path names is a member of what `retrieve` answers, and looks like it."""
+        answer = get_type_hints(getattr(self._viewset, "retrieve", self._action), include_extras=True).get("return")
+        (shape,) = get_args(answer) or (None,)
+        members = get_type_hints(shape, include_extras=True) if is_typeddict(shape) else {}
+        return schema_of(members.get(name, str), self.registry)
 
     def map_parsers(self) -> list[str]:
         return ["application/json"]

@@ -17,6 +17,16 @@ T = TypeVar("T")
 HOURS = 730  # of an average month
 
 
+def like(example: Any) -> dict[str, Any]:
+    """A note for a member of an answer: `Annotated[str, like("web-1")]` shows it in the documentation."""
+    return {"examples": [example]}
+
+
+def public_id(prefix: str) -> dict[str, Any]:
+    """The same for an id (see `core/ids.py`)."""
+    return like(f"{prefix}_01m803p6fsep5t56hn7y1dmqyp") | {"pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"}
+
+
 class Answer(Generic[T], Response):
     """What an action answers, with 200. Its annotation is its documentation: `def retrieve(…) -> Answer[InstanceOut]`.
 
@@ -44,16 +54,16 @@ class Accepted(Answer[T]):
 
 class PaginationOut(TypedDict):
     page: int
-    limit: int
+    limit: Annotated[int, like(20)]
     total_items: int
     total_pages: int
-    has_next: bool
-    has_prev: bool
+    has_next: Annotated[bool, like(False)]
+    has_prev: Annotated[bool, like(False)]
     total_capped: NotRequired[Annotated[bool, "Present where there are more than total_items."]]
 
 
 class MetadataOut(TypedDict):
-    request_id: Annotated[str, "Also in the X-Request-Id header and in our log."]
+    request_id: Annotated[str, public_id("req"), "Also in the X-Request-Id header and in our log."]
     timestamp: Annotated[str, {"format": "date-time"}]
 
 

@@ -13,13 +13,15 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.html import format_html, format_html_join
+from django.template import Context
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 
 from api.errors import STATUS
 from api.limits import ANONYMOUS
 from api.openapi import document
+from config.samples import LANGUAGES, as_json, colour, samples
 from core.templatetags.ui import theme
 
 Json = dict[str, Any]
@@ -59,17 +61,12 @@ CODES = {
     "server_error": "Our fault. The request id finds it in our log.",
     "service_unavailable": "Not now. Wait retry_after seconds and try again.",
 }
-LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 METHODS = ["get", "post", "put", "patch", "delete"]
-TOKEN = re.compile(
-    r"""(?P<key>"[\w.-]+"(?=:))|(?P<string>"(?:\\.|[^"\\])*"|'[^']*')|(?P<number>(?<![\w.:/])-?\d+(?:\.\d+)?(?![\w.-]))"""
-    r"""|(?P<word>\b(?:true|false|null|True|False|None|import|const|await|from)\b|(?<=\s)-[A-Za-z]+(?=\s))"""
-)
 MOMENT = "2026-11-03T09:30:00Z"
 
 
 def docs(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(_page(theme({"request": request})))
+    return HttpResponse(_page(theme(Context({"request": request}))))
 
 
 @cache
@@ -83,7 +80,7 @@ def _page(chosen: str) -> bytes:
         "codes": codes,
         "anonymous": ANONYMOUS,
     }
-    return render(None, "docs/reference.html", context).content  # type: ignore[arg-type]
+    return render(None, "docs/reference.html", context).content
 
 
 @cache
@@ -108,7 +105,7 @@ def reference() -> list[Json]:
         if shape := group.pop("object", None):
             group["noun"] = group["name"].removesuffix("s")
             group["fields"] = fields(shape)
-            group["example"] = colour(_json(example(shape)))
+            group["example"] = colour(as_json(example(shape)))
     return list(groups.values())
 
 
@@ -133,7 +130,7 @@ def _operation(method: str, path: str, spec: Json) -> Json:
         "refusals": [code for code in spec["responses"] if not code.startswith("2")],
         "samples": samples(method, _filled(path, parameters), sent),
         "status": f"{status} {HTTPStatus(int(status)).phrase}",
-        "answer": colour(_json(example(_answer(spec, status), whole=status == "201"))),
+        "answer": colour(as_json(example(_answer(spec, status), whole=status == "201"))),
     }
 
 
@@ -212,7 +209,7 @@ def type_of(schema: Json) -> str:
         return " or ".join(type_of(schema | {"type": kind}) for kind in kinds)
     if kinds == "array":
         return f"array of {type_of(schema.get('items', {}))}s"
-    return {"date-time": "time", "uri": "URL"}.get(schema.get("format", ""), kinds)
+    return {"date-time": "time", "uri": "URL"}.get(schema.get("format", ""), str(kinds))
 
 
 def example(schema: Json, *, whole: bool = False) -> Any:
@@ -248,62 +245,6 @@ def _filled(path: str, parameters: list[Json]) -> str:
     return path
 
 
-def samples(method: str, path: str, body: Any) -> list[tuple[str, str, SafeString]]:
-    """(language, its name, code) of one request."""
-    url = settings.LAMBDA_BASE_URL + path
-    made = {
-        "curl": _curl(method, url, body),
-        "python": _python(method, url, body),
-        "javascript": _javascript(method, url, body),
-    }
-    return [(language, name, colour(made[language])) for language, name in LANGUAGES.items()]
-
-
-def _curl(method: str, url: str, body: Any) -> str:
-    lines = [f"curl {'' if method == 'GET' else f'-X {method} '}{url}", '-H "Authorization: Bearer $LAMBDA_API_KEY"']
-    if body is not None:
-        lines += ['-H "Content-Type: application/json"', f"-d '{_json(body)}'"]
-    return " \\\n  ".join(lines)
-
-
-def _python(method: str, url: str, body: Any) -> str:
-    lines = [f'"{url}",', """headers={"Authorization": f"Bearer {os.environ['LAMBDA_API_KEY']}"},"""]
-    if body is not None:
-        lines.append(f"json={_indented(_literal(body))},")
-    call = "\n".join(f"    {line}" for line in lines)
-    return f"import os, requests\n\nresponse = requests.{method.lower()}(\n{call}\n)\nprint(response.json())"
-
-
-def _javascript(method: str, url: str, body: Any) -> str:
-    lines = ["headers: {", "  Authorization: `Bearer ${process.env.LAMBDA_API_KEY}`,", "},"]
-    if body is not None:
-        lines[2:2] = ['  "Content-Type": "application/json",']
-        lines.append(f"body: JSON.stringify({_indented(_json(body), 2)}),")
-    if method != "GET":
-        lines.insert(0, f'method: "{method}",')
-    call = "\n".join(f"  {line}" for line in lines)
-    return f'const response = await fetch("{url}", {{\n{call}\n}});\nconsole.log(await response.json());'
-
-
-def _json(value: Any) -> str:
-    """Indented, but short lists and objects on one line."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    short = r"([\[{])\n\s+([^\[\]{}]{1,60}?)\n\s+([\]}])"
-    return re.sub(short, lambda found: found[1] + re.sub(r"\n\s+", " ", found[2]) + found[3], text)
-
-
-def _literal(value: Any) -> str:
-    """The same as Python writes it."""
-    words = {"true": "True", "false": "False", "null": "None"}
-    return re.sub(
-        r'"(?:\\.|[^"\\])*"|\b(?:true|false|null)\b', lambda found: words.get(found[0], found[0]), _json(value)
-    )
-
-
-def _indented(text: str, by: int = 4) -> str:
-    return text.replace("\n", "\n" + " " * by)
-
-
 def prose(text: str) -> SafeString:
     """A docstring as HTML: lines flow into paragraphs, and what is in backticks is code."""
     return _marked(re.sub(r"(?<!\n)\n(?!\n)", " ", text), "`([^`]+)`", "code")
@@ -316,12 +257,3 @@ def _marked(text: str, pattern: str, tag: str) -> SafeString:
     return format_html_join(
         "", "{}{}{}", ((opened[0], part, opened[1]) if at % 2 else ("", part, "") for at, part in parts)
     )
-
-
-def colour(code: str) -> SafeString:
-    """Code as HTML, its strings, numbers and words in spans."""
-    found, end = SafeString(""), 0
-    for token in TOKEN.finditer(code):
-        found += format_html('{}<span class="{}">{}</span>', code[end : token.start()], token.lastgroup, token[0])
-        end = token.end()
-    return found + format_html("{}", code[end:])

@@ -10,7 +10,7 @@ from accounts.actions import api_keys
 from accounts.models import ApiKey
 from accounts.models.api_key import STATUSES, Secret
 from api.filters import AnyOf, Filters
-from api.renderers import Answer, Created, Page
+from api.renderers import Answer, Created, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet
 
@@ -56,21 +56,21 @@ class RotateInput(Input):
 
 
 class ApiKeyOut(TypedDict):
-    id: str
-    name: str
+    id: Annotated[str, public_id("ak")]
+    name: Annotated[str, like("deploy")]
     status: Annotated[str, {"enum": ["active", "expiring", "retiring", "expired", "revoked"]}]
-    hint: Annotated[str, "How the key ends."]
-    scopes: list[str]
-    allowed_cidrs: Annotated[list[str], "Where it may be used from; empty: everywhere."]
-    created_by: Annotated[str, "The user whose role bounds it."]
+    hint: Annotated[str, like("…3f9a"), "How the key ends."]
+    scopes: Annotated[list[str], like(["instances:read", "instances:create"])]
+    allowed_cidrs: Annotated[list[str], like(["203.0.113.0/24"]), "Where it may be used from; empty: everywhere."]
+    created_by: Annotated[str, public_id("user"), "The user whose role bounds it."]
     created_at: datetime
-    expires_at: datetime | None
+    expires_at: Annotated[datetime | None, like("2027-02-01T09:30:00Z")]
     revoked_at: datetime | None
     last_used_at: datetime | None
     last_used_ip: str | None
     last_used_agent: str | None
-    key: NotRequired[Annotated[str, "The key itself: only in the answer that makes it."]]
-    key_ascii: NotRequired[Annotated[str, "The same key for clients that cannot send λ."]]
+    key: NotRequired[Annotated[str, like("λ_sk_…"), "The key itself: only in the answer that makes it."]]
+    key_ascii: NotRequired[Annotated[str, like("lambda_sk_…"), "The same key for clients that cannot send λ."]]
 
 
 def representation(key: ApiKey) -> ApiKeyOut:

@@ -15,7 +15,7 @@ from api.events import EventFilters, EventOut
 from api.events import representation as event_representation
 from api.filters import AnyOf, Filters, Tags
 from api.pagination import number, page
-from api.renderers import Accepted, Answer, Created, Page
+from api.renderers import Accepted, Answer, Created, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet, one
 from catalog.models import Price, Region
@@ -103,47 +103,47 @@ class RebuildInput(Input):
 
 
 class SshOut(TypedDict):
-    user: str
-    host: str
-    port: int | None
-    command: Annotated[str | None, "What to paste into a terminal."]
+    user: Annotated[str, like("lambda")]
+    host: Annotated[str, like("127.64.0.2")]
+    port: Annotated[int | None, like(22)]
+    command: Annotated[str | None, like("ssh lambda@127.64.0.2"), "What to paste into a terminal."]
 
 
 class InstanceOut(TypedDict):
-    id: str
-    name: str
-    status: Annotated[str, {"enum": STATES}]
+    id: Annotated[str, public_id("inst")]
+    name: Annotated[str, like("web-1")]
+    status: Annotated[str, like("running"), {"enum": STATES}]
     status_reason: Annotated[str | None, "In plain words, where there is something to explain."]
     ready: Annotated[bool, "SSH answers."]
-    instance_type: str
-    region: str
-    image: str
-    os: Annotated[str | None, "What is really inside."]
+    instance_type: Annotated[str, like("compute-1x")]
+    region: Annotated[str, like("us-east-1")]
+    image: Annotated[str, like("ubuntu-22.04")]
+    os: Annotated[str | None, like("Debian GNU/Linux 12 (bookworm)"), "What is really inside."]
     vcpus: int
-    memory_mb: int
-    disk_gb: int
-    public_ip: str | None
+    memory_mb: Annotated[int, like(1024)]
+    disk_gb: Annotated[int, like(25)]
+    public_ip: Annotated[str | None, like("127.64.0.2")]
     private_ip: str | None
     ssh: SshOut | None
-    ssh_keys: Annotated[list[str], "Ids of the SSH keys that it was made with."]
-    network: str
-    tags: dict[str, str]
-    protected: bool
+    ssh_keys: Annotated[list[str], like(["key_01m803p6fsep5t56hn7y1dmqyp"]), "Ids of the SSH keys that it was made with."]
+    network: Annotated[str, like("default")]
+    tags: Annotated[dict[str, str], like({"env": "production"})]
+    protected: Annotated[bool, like(False)]
     billing_state: Annotated[str, {"enum": ["billed", "free"]}]
-    hourly_price: Annotated[str, "A decimal."]
-    month_to_date_cost: Annotated[str, "A decimal: what it cost since the month began (UTC), to the second."]
-    currency: str
-    resource_id: Annotated[str | None, "Its number in the inventory."]
+    hourly_price: Annotated[str, like("0.0116"), "A decimal."]
+    month_to_date_cost: Annotated[str, like("1.3920"), "A decimal: what it cost since the month began (UTC), to the second."]
+    currency: Annotated[str, like("USD")]
+    resource_id: Annotated[str | None, like("RES_1234567890"), "Its number in the inventory."]
     created_at: datetime
     updated_at: datetime
-    started_at: datetime | None
+    started_at: Annotated[datetime | None, like("2026-11-03T09:30:00Z")]
     stopped_at: datetime | None
 
 
 class ConsoleLogOut(TypedDict):
-    instance_id: str
-    lines: Annotated[list[str], "The last ones, oldest first."]
-    log: Annotated[str, "The same as one text."]
+    instance_id: Annotated[str, public_id("inst")]
+    lines: Annotated[list[str], like(["web-1 login: "]), "The last ones, oldest first."]
+    log: Annotated[str, like("web-1 login: "), "The same as one text."]
 
 
 def representation(row: Instance) -> InstanceOut:

@@ -8,7 +8,7 @@ from django_filters import CharFilter
 from rest_framework import serializers
 
 from api.filters import Filters
-from api.renderers import Answer, Created, Page
+from api.renderers import Answer, Created, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet
 from compute.actions import ssh_keys
@@ -32,12 +32,16 @@ class UpdateInput(Input):
 
 
 class SshKeyOut(TypedDict):
-    id: str
-    name: str
-    public_key: Annotated[str, "One OpenSSH line."]
-    fingerprint: Annotated[str, "SHA256:…, as `ssh-keygen -l` prints it."]
+    id: Annotated[str, public_id("key")]
+    name: Annotated[str, like("laptop")]
+    public_key: Annotated[str, like("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI… laptop"), "One OpenSSH line."]
+    fingerprint: Annotated[str, like("SHA256:9f1o2…"), "As `ssh-keygen -l` prints it."]
     created_at: datetime
-    private_key: NotRequired[Annotated[str, "Only in the answer to `generate`, and never again."]]
+    private_key: NotRequired[
+        Annotated[
+            str, like("-----BEGIN OPENSSH PRIVATE KEY-----\n…"), "Only in the answer to `generate`, and never again."
+        ]
+    ]
 
 
 def representation(key: SshKey) -> SshKeyOut:
