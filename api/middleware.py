@@ -4,6 +4,7 @@ Whatever goes wrong outside the views (a host not allowed, a broken path, a cras
 shape with the contract's headers. Views do the rest: see `api/views.py`.
 """
 
+from io import BytesIO
 from ipaddress import ip_address, ip_network
 
 import structlog
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 
 from api import errors, limits
+from api.parsers import MAX_BYTES
 from api.renderers import dumps, envelope
 from core import context, ids
 from core.errors import Invalid, LambdaError, NotAllowed
@@ -92,7 +94,10 @@ class ApiMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if not is_api(request):
             return self.get_response(request)
-        response = self._answer(request)
+        try:
+            response = self._answer(request)
+        except Exception as failure:  # outside of what the views catch, e.g. an answer that cannot be written as JSON
+            response = refuse(errors.known(failure))
         if response.status_code >= 400 and not getattr(response, "data", None) and not hasattr(response, "enveloped"):
             response = refuse(_meaning(response), response.status_code)
         self._add_limits(request, response)
@@ -111,6 +116,7 @@ class ApiMiddleware:
             request.get_host()
         except DisallowedHost:
             return refuse(Invalid("This Lambda does not answer under that host name", suggestion=f"Use {settings.LAMBDA_BASE_URL}"))
+        _measure(request)
         keyed = "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META
         if not keyed and settings.SESSION_COOKIE_NAME in request.COOKIES:
             return self.get_response(request)
@@ -129,6 +135,15 @@ class ApiMiddleware:
         credential = getattr(request, "credential", None)
         for name, value in (credential.headers if credential else {}).items():
             response[name] = value
+
+
+def _measure(request: HttpRequest) -> None:
+    """Give a chunked body its length: Django reads none without, though the server knows where it ends."""
+    chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
+    if chunked and request.META.get("wsgi.input_terminated"):
+        body = request.META["wsgi.input"].read(MAX_BYTES + 1)
+        request.META["CONTENT_LENGTH"] = str(len(body))
+        request._stream = BytesIO(body)
 
 
 def anonymous_key(request: HttpRequest) -> str:
