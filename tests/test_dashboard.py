@@ -1,0 +1,193 @@
+"""The dashboard as people meet it: a real Chromium, wide and narrow, light and dark, with and without JavaScript."""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.db import connections
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from compute.actions import instances
+from compute.models import Instance
+from tests import make
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.django_db(transaction=True, serialized_rollback=True),
+]
+CHROMIUM, FLAGS = "/usr/bin/chromium", ["--no-sandbox", "--disable-background-networking"]
+MODES = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
+SIGNED_OUT = ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/nowhere"]
+
+
+@pytest.fixture
+def browser(db, monkeypatch) -> Iterator[Browser]:
+    # Playwright's event loop runs in this thread while a browser is open. Django then fears for its connections and
+    # opens others, which know nothing of the database's first contents: a browser lives within one test's database.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+        connections.close_all()
+
+
+@pytest.fixture
+def account(db):
+    return make.make_account(name="Northwind Labs")
+
+
+@pytest.fixture
+def visit(browser, live_server, account):
+    """Opens a page as the account's owner (or nobody); complaints of the console fail the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(path: str, *, signed_in: bool = True, width: int = 1280, **options) -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 800}, base_url=live_server.url, reduced_motion="reduce", **options
+        )
+        contexts.append(context)
+        if signed_in:
+            client = Client()
+            client.force_login(make.owner_of(account).user, settings.AUTHENTICATION_BACKENDS[0])
+            session = client.cookies[settings.SESSION_COOKIE_NAME].value
+            context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}])
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    # Chromium itself reports each answer of the 4xx kind that a test asks for.
+    assert [text for text in complaints if "the server responded with a status of 4" not in text] == []
+
+
+def inspect(page: Page) -> None:
+    """No accessibility violation, and nothing wider than the window."""
+    violations = Axe().run(page).response["violations"]
+    assert [(found["id"], [node["target"] for node in found["nodes"]]) for found in violations] == [], page.url
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} is too wide"
+
+
+@pytest.mark.parametrize(("width", "theme"), MODES)
+def test_every_page_can_be_used_by_everybody_on_any_screen(visit, account, width, theme):
+    key, _ = make.make_key(account, name="Deploy from CI")
+    rows = [make.make_instance(account, state=state) for state in ("running", "provisioning", "stopped", "error")]
+    paths = ["/", "/settings/api-keys", "/settings/api-keys/new", "/instances", "/instances/new", "/ssh-keys"]
+    paths += ["/ssh-keys/new", "/accounts/email/", "/accounts/password/change/", "/v1/instances"]
+    paths += [f"/settings/api-keys/{key.public_id}/{verb}" for verb in ("rotate", "revoke")]
+    paths += [f"/instances/{row.public_id}" for row in rows] + [f"/instances/{rows[0].public_id}/delete"]
+    page = visit("/", width=width, color_scheme=theme)
+    for path in paths:
+        assert page.goto(path).status == 200, path
+        inspect(page)
+    page = visit("/", signed_in=False, width=width, color_scheme=theme)
+    for path in SIGNED_OUT:
+        page.goto(path)
+        inspect(page)
+
+
+def test_the_first_page_of_a_new_account_is_sound_on_the_narrowest_phone(visit):
+    page = visit("/", width=320)
+    for path in ("/", "/settings/api-keys", "/instances", "/ssh-keys"):
+        page.goto(path)
+        inspect(page)
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without JavaScript"])
+def test_a_key_is_made_shown_once_rotated_and_revoked(visit, account, scripts):
+    page = visit("/settings/api-keys", java_script_enabled=scripts)
+    page.get_by_role("link", name="Create New API Key").first.click()
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_label("Choose below").check()
+    page.get_by_role("row", name="Instances").get_by_label("read").check()
+    page.get_by_label("Allowed addresses").fill("10.300.0.0/8")
+    page.get_by_role("button", name="Create key").click()
+    expect(page.locator(".errorlist")).to_contain_text("10.300.0.0/8")
+    expect(page.get_by_label("Name")).to_have_value("laptop")
+    expect(page.get_by_role("row", name="Instances").get_by_label("read")).to_be_checked()
+
+    page.get_by_label("Allowed addresses").fill("")
+    page.get_by_role("button", name="Create key").click()
+    secret = page.locator(".copy code").first.inner_text()
+    assert secret.startswith("λ_sk_")
+    expect(page.get_by_role("main")).to_contain_text("It won't be shown again.")
+    page.get_by_role("link", name="I have saved it").click()
+    expect(page.get_by_role("main")).not_to_contain_text(secret)
+    expect(page.get_by_role("main")).to_contain_text(f"λ_sk_…{secret[-4:]}")
+
+    page.get_by_role("button", name="Rotate laptop").click()
+    dialog = page.locator("dialog:visible")
+    expect(dialog).to_have_count(1)
+    assert dialog.evaluate("dialog => dialog.matches(':modal')") is scripts
+    dialog.get_by_role("button", name="Rotate", exact=True).click()
+    assert page.locator(".copy code").first.inner_text() != secret
+    page.get_by_role("link", name="I have saved it").click()
+    expect(page.get_by_role("row", name="laptop Retiring")).to_be_visible()
+
+    page.get_by_role("button", name="Revoke laptop").last.click()
+    page.get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_role("row", name="laptop Revoked")).to_be_visible()
+
+
+def test_an_instance_is_seen_to_come_up_without_a_reload(visit, account):
+    page = visit("/instances/new")
+    page.get_by_label("Name").fill("hello")
+    page.get_by_role("button", name="Create instance").click()
+    page.wait_for_url("**/instances/inst_*")
+    expect(page.get_by_role("heading", name="hello")).to_contain_text("Pending")
+    asked: list[str] = []
+    page.on("response", lambda answer: asked.append(answer.url) if answer.status in (200, 286) else None)
+
+    row = Instance.objects.get(name="hello")
+    instances.mark_provisioning(instance=row)
+    instances.mark_running(instance=row, observed=make.observed(row))
+    expect(page.get_by_role("heading", name="hello")).to_contain_text("Running", timeout=5_000)
+    expect(page.locator(".copy code").nth(1)).to_contain_text("lambda@127.0.0.1")
+    asked.clear()
+    page.wait_for_timeout(2_500)
+    assert asked == [], "it is settled, and still asked for"
+
+
+def test_deleting_takes_typing_the_name(visit, account):
+    row = make.make_instance(account, name="db (old)")
+    page = visit(f"/instances/{row.public_id}")
+    page.get_by_role("button", name="Delete", exact=True).click()
+    typed = page.locator("#confirm")
+    typed.fill("db old")
+    page.get_by_role("button", name="Delete for good").click()
+    assert not typed.evaluate("input => input.checkValidity()")
+    typed.fill("db (old)")
+    page.get_by_role("button", name="Delete for good").click()
+    page.wait_for_url("**/instances")
+    row.refresh_from_db()
+    assert row.state == "deleting"
+
+
+def test_the_chosen_theme_stays_and_reaches_the_admin(visit, account):
+    user = make.owner_of(account).user
+    user.is_staff = user.is_superuser = True
+    user.save()
+    page = visit("/", color_scheme="light")
+    page.locator(".whoami").click()
+    page.get_by_role("button", name="Dark theme").click()
+    page.goto("/instances")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.goto("/admin/")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    inspect(page)
+
+
+def test_a_line_is_copied_with_one_click(visit, account):
+    row = make.make_instance(account)
+    page = visit(f"/instances/{row.public_id}", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the SSH line").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == row.ssh_command
