@@ -1,8 +1,9 @@
-"""The app's name for Django."""
-
 from django.apps import AppConfig
 
 
 class BillingConfig(AppConfig):
     name = "billing"
-    label = "billing"
+    verbose_name = "Billing"
+
+    def ready(self) -> None:
+        from billing import subscribers  # noqa: F401  (subscribes to the meters)

@@ -4,11 +4,13 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 
 import accounts.urls
+import billing.urls
 import catalog.urls
 import compute.urls
 from api import views as api_views
 from api.events import Events, EventTypes
 from api.openapi import OpenApi
+from api.versions import Versions
 from config import docs, health, views
 
 urlpatterns = [
@@ -17,11 +19,12 @@ urlpatterns = [
     path("docs", docs.docs, name="docs"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
+    path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1, *billing.urls.v1])),
     path("v1/events", Events.as_view({"get": "list"})),
     path("v1/events/<id>", Events.as_view({"get": "retrieve"})),
     path("v1/event-types", EventTypes.as_view({"get": "list"})),
+    path("v1/versions", Versions.as_view({"get": "list"})),
     path("v1/openapi.json", OpenApi.as_view({"get": "retrieve"})),
-    path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1])),
     re_path("^v1(/|$)", api_views.unknown),
     path("", views.Home.as_view(), name="home"),
     path("", include((accounts.urls.dashboard, "accounts"))),

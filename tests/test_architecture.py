@@ -33,6 +33,7 @@ API = {
     "renderers",
     "serializers",
     "tasks",
+    "versions",
     "views",
     "waiting",
 }

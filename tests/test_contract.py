@@ -44,6 +44,11 @@ MAKE: dict[str, Callable[[Account], str]] = {
     "instances_start": lambda account: make_instance(account, state="stopped").public_id,
     "ssh_keys": add_ssh_key,
     "api_keys": lambda account: make_key(account)[0].public_id,
+    "regions": lambda account: "us-east-1",
+    "instance_types": lambda account: "compute-1x",
+    "images": lambda account: "ubuntu-22.04",
+    "plans": lambda account: "free",
+    "prices": lambda account: "instance.compute-1x",
     "events": lambda account: make_key(account) and Event.objects.for_account(account).first().public_id,
 }
 

@@ -1,0 +1,30 @@
+"""`/v1/versions`: which versions of the API there are and how long each will live. The version is in the address."""
+
+from datetime import date
+from typing import Annotated, TypedDict
+
+from api.renderers import Answer, Page
+from api.views import ViewSet
+
+
+class VersionOut(TypedDict):
+    version: str
+    introduced: date
+    end_of_life: Annotated[date | None, "Null: not planned. It is announced 12 months before."]
+    status: Annotated[str, {"enum": ["stable", "beta"]}]
+
+
+VERSIONS: list[VersionOut] = [
+    {"version": "v1", "introduced": date(2024, 1, 1), "end_of_life": None, "status": "stable"},
+    {"version": "v2", "introduced": date(2026, 1, 1), "end_of_life": None, "status": "beta"},
+]
+
+
+class Versions(ViewSet):
+    """Which versions of the API there are."""
+
+    scopes = {"list": "public"}
+
+    def list(self, request) -> Answer[Page[VersionOut]]:
+        """List the versions of the API."""
+        return Answer(Page(VERSIONS, 1, len(VERSIONS), len(VERSIONS)))

@@ -1,0 +1,3 @@
+from billing.models.usage_span import UsageSpan
+
+__all__ = ["UsageSpan"]

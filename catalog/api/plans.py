@@ -1,0 +1,57 @@
+"""`/v1/plans`: what an account may do, and what that costs a month."""
+
+from typing import Annotated, TypedDict
+
+from api.renderers import Answer, Page
+from catalog.api.entries import Catalogue, availability
+from catalog.models import Plan
+
+
+class PlanLimitsOut(TypedDict):
+    requests_per_hour: int
+    burst: Annotated[int, "How many of them may come at once."]
+    instances: int
+    vcpus: int
+    ssh_keys: int
+    api_keys: int
+
+
+class PlanOut(TypedDict):
+    slug: str
+    name: str
+    limits: PlanLimitsOut
+    monthly_price: Annotated[str, "A decimal."]
+    currency: str
+    availability: Annotated[str, {"enum": ["available", "retired"]}]
+
+
+class Plans(Catalogue):
+    """What an account may do, and what that costs a month."""
+
+    model = Plan
+
+    def representations(self, entries: list[Plan]) -> list[PlanOut]:
+        return [
+            {
+                "slug": plan.slug,
+                "name": plan.name,
+                "limits": {
+                    "requests_per_hour": plan.requests_per_hour,
+                    "burst": plan.burst,
+                    "instances": plan.max_instances,
+                    "vcpus": plan.max_vcpus,
+                    "ssh_keys": plan.max_ssh_keys,
+                    "api_keys": plan.max_api_keys,
+                },
+                "monthly_price": f"{plan.monthly_price:.2f}",
+                "currency": "USD",
+                "availability": availability(plan),
+            }
+            for plan in entries
+        ]
+
+    def list(self, request) -> Answer[Page[PlanOut]]:
+        return self.page(request)
+
+    def retrieve(self, request, slug: str) -> Answer[PlanOut]:
+        return self.entry(slug)

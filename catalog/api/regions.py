@@ -1,0 +1,39 @@
+"""`/v1/regions`: where things can run."""
+
+from typing import Annotated, TypedDict
+
+from api.renderers import Answer, Page
+from catalog.api.entries import Catalogue, availability
+from catalog.models import Region
+
+
+class RegionOut(TypedDict):
+    slug: Annotated[str, "The name in requests."]
+    name: str
+    country: Annotated[str, "ISO 3166 code."]
+    aliases: Annotated[list[str], "Other names that requests may use."]
+    availability: Annotated[str, {"enum": ["available", "retired"]}]
+
+
+class Regions(Catalogue):
+    """Where things can run: the AWS region codes."""
+
+    model = Region
+
+    def representations(self, entries: list[Region]) -> list[RegionOut]:
+        return [
+            {
+                "slug": region.slug,
+                "name": region.name,
+                "country": region.country,
+                "aliases": region.aliases,
+                "availability": availability(region),
+            }
+            for region in entries
+        ]
+
+    def list(self, request) -> Answer[Page[RegionOut]]:
+        return self.page(request)
+
+    def retrieve(self, request, slug: str) -> Answer[RegionOut]:
+        return self.entry(slug)
