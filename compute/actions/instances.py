@@ -13,13 +13,14 @@ from types import MappingProxyType
 from typing import Any
 
 from django.db.models import F
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Account
 from catalog.models import Image, InstanceType, Price, Region
 from compute.models import Instance, Node, SshKey
 from compute.models.instance import LIFECYCLE
-from core import db, events
+from core import db, epoch, events
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
 from core.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
@@ -333,6 +334,8 @@ def note_node(*, name: str, capabilities: Any) -> Node:
     """What the driver says it can do, for requests to read."""
     facts = {field: getattr(capabilities, field) for field in ("ok", "tier", "os", "limits", "reason", "remedy")}
     node, _ = Node.objects.update_or_create(name=name, defaults=facts | {"seen_at": timezone.now()})
+    if Node.current() is None or Node.current().ok != node.ok:
+        transaction.on_commit(epoch.advance)
     return node
 
 
@@ -410,7 +413,7 @@ def _keys(account: Account, wanted: Iterable[str], errors: list[FieldError]) -> 
     wanted = list(dict.fromkeys(wanted))
     if not wanted:
         return []
-    mine = list(SshKey.objects.for_account(account))
+    mine = SshKey.objects.all_of(account)
     found = []
     for text in wanted:
         matches = [key for key in mine if text == key.public_id] or [key for key in mine if text == key.name]
@@ -466,7 +469,7 @@ def _charge_quota(account: Account, *, instances: int, vcpus: int) -> None:
 
 def _usable_node() -> Node | None:
     """The node that instances run on, or None before the first sweep. Raises Unavailable where it cannot run any."""
-    node = Node.objects.first()
+    node = Node.current()
     if node and not node.ok:
         raise Unavailable(f"Instances cannot run here: {node.reason}", suggestion=node.remedy, retry_after=30)
     return node

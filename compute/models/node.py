@@ -3,6 +3,8 @@
 from django.db import models
 from django.utils import timezone
 
+from core import epoch
+
 
 class Node(models.Model):
     name = models.CharField(max_length=64, unique=True)
@@ -16,3 +18,9 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @staticmethod
+    @epoch.remembered
+    def current() -> "Node | None":
+        """The node that instances run on, or None before the first sweep; remembered until it changes its mind."""
+        return Node.objects.first()
