@@ -47,6 +47,24 @@ STATUS = {
     "server_error": 500,
     "service_unavailable": 503,
 }
+# What each status of a refusal means to the reader of the documentation; 405 and 410 belong to no operation yet.
+REFUSALS = {
+    400: "The request says something that cannot be",
+    401: "No valid credential",
+    402: "The budget is used up",
+    403: "The credential may not do this",
+    404: "There is no such thing in this account",
+    406: "The answer cannot be given in the format asked for",
+    408: "It did not happen in time",
+    409: "Not in this state",
+    412: "It was changed in the meantime",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "The Idempotency-Key was used with another request",
+    429: "Too many requests",
+    500: "A fault on our side",
+    503: "Not available for the moment",
+}
 # What each HTTP status means when nothing more is known, in the words of the document.
 MESSAGES = {
     400: ("invalid_request", "Malformed request"),

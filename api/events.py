@@ -104,10 +104,10 @@ class Events(ViewSet):
     def rows(self, request) -> Any:
         return Event.objects.for_account(request.account)
 
-    def list(self, request) -> Answer[Page[EventOut]]:
+    def list(self, request) -> Answer[Page[EventOut] | Feed[EventOut]]:
         """List events, or follow them."""
         if "after" in request.query_params:
-            return Answer(self._feed(request))  # type: ignore[arg-type]  # a page without numbers
+            return Answer(self._feed(request))
         if "wait" in request.query_params:
             raise Invalid.field("wait", "wait needs after: the id of the last event that you have", value=None)
         rows = self.rows(request).committed().order_by("-txid", "-seq")

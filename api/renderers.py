@@ -76,9 +76,9 @@ class FeedOut(TypedDict):
 class EstimateOut(TypedDict):
     """What a dry run would cost while it runs: decimals."""
 
-    hourly: str
-    monthly: Annotated[str, "730 hours."]
-    currency: str
+    hourly: Annotated[str, like("0.0116")]
+    monthly: Annotated[str, like("8.47"), "730 hours."]
+    currency: Annotated[str, like("USD")]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ API = {
     "permissions",
     "preconditions",
     "renderers",
+    "schemas",
     "serializers",
     "tasks",
     "versions",
