@@ -134,6 +134,7 @@ def days(number: float) -> Any:
 def work(limit: int = 100) -> list[str]:
     """Carry out, as a worker would, the tasks that wait in the broker. Answers their names."""
     done = []
+    current_app.loader.import_default_modules()
     with current_app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
         while len(done) < limit:
             try:

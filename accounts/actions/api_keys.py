@@ -13,7 +13,7 @@ from accounts.scopes import expand
 from core import epoch, events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Conflict, FieldError, Invalid, LimitExceeded
+from core.errors import Conflict, FieldError, Invalid, LimitExceeded, NotAllowed
 from core.models import Counter
 
 DEFAULT_LIFE = timedelta(days=90)
@@ -49,7 +49,10 @@ def create(
     if beyond := [scope for scope in granted if scope not in grantable]:
         allowed = sorted(grantable)
         raise Invalid(
-            errors=[FieldError("scopes", f"You cannot grant {scope}: you do not have it", scope, allowed) for scope in beyond]
+            errors=[
+                FieldError("scopes", f"You cannot grant {scope}: you do not have it", scope, allowed)
+                for scope in beyond
+            ]
         )
     if not granted:
         raise Invalid.field("scopes", "A key needs at least one scope", value=[], allowed=sorted(grantable))
@@ -58,7 +61,9 @@ def create(
     if expires_at is None and not never_expires:
         expires_at = timezone.now() + DEFAULT_LIFE
     _within_quota(account)
-    return _make(account, by, maker=maker, name=name, scopes=granted, expires_at=expires_at, cidrs=_networks(allowed_cidrs))
+    return _make(
+        account, by, maker=maker, name=name, scopes=granted, expires_at=expires_at, cidrs=_networks(allowed_cidrs)
+    )
 
 
 def _make(account: Account, by: Actor, *, maker: User, name: str, scopes, expires_at, cidrs) -> tuple[ApiKey, Secret]:
@@ -92,12 +97,15 @@ def update(*, key: ApiKey, by: Actor, name: str | None = None, allowed_cidrs: It
 
 
 @atomic_write()
-def rotate(*, key: ApiKey, by: Actor, overlap_hours: int = 24) -> tuple[ApiKey, Secret]:
+def rotate(*, key: ApiKey, by: Actor, grantable: frozenset[str], overlap_hours: int = 24) -> tuple[ApiKey, Secret]:
     """A successor with the same name, scopes, addresses and length of life; the old key works `overlap_hours` more.
 
-    Records: api_key.created, api_key.rotated. Raises: Invalid, ApiKeyRevoked for one that no longer works or has a successor.
+    Records: api_key.created, api_key.rotated. Raises: Invalid, NotAllowed for a key that can do more than `grantable`,
+    because its successor's secret is the caller's, ApiKeyRevoked for one that no longer works or has a successor.
     """
     key = _locked(key)
+    if beyond := sorted(set(key.scopes) - grantable):
+        raise NotAllowed(f"Insufficient permissions: this key can do more than you, such as {beyond[0]}", beyond=beyond)
     if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
         message = f"overlap_hours must be from 0 to {MAX_OVERLAP_HOURS}"
         raise Invalid.field("overlap_hours", message, value=overlap_hours)
@@ -122,7 +130,9 @@ def rotate(*, key: ApiKey, by: Actor, overlap_hours: int = 24) -> tuple[ApiKey, 
     key.replaced_by = successor
     key.expires_at = min(end, key.expires_at or end)
     key.save(update_fields=["replaced_by", "expires_at", "updated_at"])
-    events.record("api_key.rotated", account=key.account, by=by, subject=key, data={"successor_id": successor.public_id})
+    events.record(
+        "api_key.rotated", account=key.account, by=by, subject=key, data={"successor_id": successor.public_id}
+    )
     transaction.on_commit(epoch.advance)
     return successor, secret
 

@@ -118,6 +118,12 @@ class ApiKeys(ViewSet):
     def rows(self, request) -> Any:
         return ApiKey.objects.for_account(request.account)
 
+    def managed(self, request, id: str) -> ApiKey:
+        """The key, where the caller may change it."""
+        key = self.row(request, id)
+        key.insist_on_manager(request.auth.user, request.auth.scopes)
+        return key
+
     def list(self, request) -> Answer[Page[ApiKeyOut]]:
         return Answer(ApiKeyFilters.page(request, self.rows(request).with_status(), representation))
 
@@ -141,7 +147,7 @@ class ApiKeys(ViewSet):
         return Created(_with_secret(key, secret))
 
     def update(self, request, id: str) -> Answer[ApiKeyOut]:
-        key = api_keys.update(key=self.row(request, id), by=request.by, **UpdateInput.read(request))
+        key = api_keys.update(key=self.managed(request, id), by=request.by, **UpdateInput.read(request))
         return Answer(representation(key), version=key.version)
 
     def destroy(self, request, id: str) -> Answer[ApiKeyOut]:
@@ -149,13 +155,13 @@ class ApiKeys(ViewSet):
 
         It stops at once, everywhere.
         """
-        return Answer(representation(api_keys.revoke(key=self.row(request, id), by=request.by)))
+        return Answer(representation(api_keys.revoke(key=self.managed(request, id), by=request.by)))
 
     def rotate(self, request, id: str) -> Created[ApiKeyOut]:
         """Replace an API key
 
         A successor with the same name, scopes, addresses and length of life. The old key works `overlap_hours` more.
         """
-        key = self.row(request, id)
-        successor, secret = api_keys.rotate(key=key, by=request.by, **RotateInput.read(request))
+        key, fields = self.managed(request, id), RotateInput.read(request)
+        successor, secret = api_keys.rotate(key=key, by=request.by, grantable=request.auth.scopes, **fields)
         return Created(_with_secret(successor, secret))

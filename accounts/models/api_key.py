@@ -9,6 +9,7 @@ import hmac
 import re
 import secrets
 import string
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -23,6 +24,7 @@ from django.utils import timezone
 from accounts.models.account import Account
 from accounts.models.user import User
 from core.context import Actor
+from core.errors import NotAllowed
 from core.models import Row
 
 STATUSES = ["active", "expiring", "retiring", "expired", "revoked"]
@@ -134,6 +136,11 @@ class ApiKey(Row):
 
     def __str__(self) -> str:
         return f"{self.name} (…{self.hint})"
+
+    def insist_on_manager(self, user: User, scopes: Set[str]) -> None:
+        """Raises NotAllowed for who may not change this key: all may change their own, owners and admins everyone's."""
+        if self.created_by_id != user.pk and "account:write" not in scopes:  # which owners and admins alone have
+            raise NotAllowed(f"Insufficient permissions: the key “{self.name}” is {self.created_by}'s, not yours")
 
     @property
     def actor(self) -> Actor:

@@ -113,7 +113,10 @@ class Rotate(LoginRequiredMixin, View):
         hours = request.POST.get("overlap_hours", "24")
         try:
             key, secret = api_keys.rotate(
-                key=find(request, id), by=request.by, overlap_hours=int(hours) if hours.isdecimal() else -1
+                key=managed(request, id),
+                by=request.by,
+                grantable=request.membership.scopes,
+                overlap_hours=int(hours) if hours.isdecimal() else -1,
             )
         except LambdaError as refused:
             messages.error(request, refused.message)
@@ -128,8 +131,12 @@ class Revoke(LoginRequiredMixin, View):
         return render(request, "accounts/api_keys/revoke.html", {"key": find(request, id)})
 
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        key = api_keys.revoke(key=find(request, id), by=request.by)
-        messages.success(request, f"“{key.name}” is revoked and no longer works.")
+        try:
+            key = api_keys.revoke(key=managed(request, id), by=request.by)
+        except LambdaError as refused:
+            messages.error(request, refused.message)
+        else:
+            messages.success(request, f"“{key.name}” is revoked and no longer works.")
         return redirect("accounts:api_keys")
 
 
@@ -139,6 +146,13 @@ def find(request: HttpRequest, id: str) -> ApiKey:
         return get_object_or_404(keys, pk=ApiKey.key(id))
     except ValueError:
         return get_object_or_404(keys.none())
+
+
+def managed(request: HttpRequest, id: str) -> ApiKey:
+    """The key, where the signed-in user may change it. Raises NotAllowed."""
+    key = find(request, id)
+    key.insist_on_manager(request.user, request.membership.scopes)
+    return key
 
 
 def reveal(request: HttpRequest, key: ApiKey, secret: Secret) -> HttpResponse:
