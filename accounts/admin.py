@@ -2,7 +2,8 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 
 from accounts.actions import accounts, api_keys
-from accounts.models import Account, ApiKey, Membership, User
+from accounts.models import Account, ApiKey, AuditSeal, Membership, User
+from core.admin import ReadOnly
 
 admin.site.unregister(Group)  # roles are memberships
 
@@ -91,3 +92,8 @@ class ApiKeyAdmin(admin.ModelAdmin):
         for key in queryset:
             api_keys.revoke(key=key, by=request.user.actor)
         messages.success(request, "Revoked.")
+
+
+@admin.register(AuditSeal)
+class AuditSealAdmin(ReadOnly):
+    list_display = ["number", "event_seq", "hash"]

@@ -6,10 +6,12 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 from django.core.mail import send_mail
+from django.db import IntegrityError
 from django.utils import timezone
 
-from accounts.actions import api_keys
+from accounts.actions import api_keys, audit
 from accounts.models import ApiKey
+from accounts.models.audit_seal import BATCH
 from core.context import SYSTEM
 
 WARNED_AT = (1, 3, 14)  # days before the end
@@ -18,6 +20,16 @@ WARNED_AT = (1, 3, 14)  # days before the end
 @shared_task(name="accounts.note_api_key_use")
 def note_api_key_use(*, key_id: str, at: str, ip: str, agent: str, **_) -> None:
     api_keys.note_use(key_id=UUID(key_id), at=datetime.fromisoformat(at), ip=ip, agent=agent)
+
+
+@shared_task(name="accounts.seal_audit_log")
+def seal_audit_log(**_) -> None:
+    """Seal what was committed since the last time."""
+    try:
+        while audit.seal() == BATCH:
+            pass
+    except IntegrityError:  # another worker seals at this moment
+        pass
 
 
 @shared_task(name="accounts.warn_of_expiring_keys")

@@ -2,10 +2,16 @@
 
 from django.urls import path
 
+from accounts.api.account import Account
 from accounts.api.api_keys import ApiKeys
+from accounts.api.audit_log import AuditLog
 from accounts.views import api_keys
 
 v1 = [
+    path("account", Account.as_view({"get": "retrieve", "patch": "update"})),
+    path("account/limits", Account.as_view({"get": "limits"})),
+    path("account/whoami", Account.as_view({"get": "whoami"})),
+    path("account/audit-log", AuditLog.as_view({"get": "list"})),
     path("account/api-keys", ApiKeys.as_view({"get": "list", "post": "create"})),
     path("account/api-keys/<id>", ApiKeys.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
     path("account/api-keys/<id>/rotate", ApiKeys.as_view({"post": "rotate"})),

@@ -190,6 +190,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "api.openapi.OperationSchema",
     "DEFAULT_PAGINATION_CLASS": None,
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is a parameter like any other: refused where a view does not know it
     "EXCEPTION_HANDLER": "api.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
@@ -250,6 +251,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LAMBDA_HOME / "beat")
 CELERY_BEAT_SCHEDULE = {
     # `expires` (seconds): after an outage one sweep is enough.
     "compute.sweep": {"task": "compute.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "accounts.seal_audit_log": {"task": "accounts.seal_audit_log", "schedule": 1.0, "options": {"expires": 1}},
     "config.heartbeat": {"task": "config.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "accounts.warn_of_expiring_keys": {
         "task": "accounts.warn_of_expiring_keys",

@@ -83,6 +83,10 @@ class Event(models.Model):
             """Those that came later in commit order than an event read from the database."""
             return self.extra(where=["(txid, seq) > (%s, %s)"], params=[event.txid, event.seq])
 
+        def until(self, event: "Event") -> "Event.Reads":
+            """The event and those before it in commit order."""
+            return self.extra(where=["(txid, seq) <= (%s, %s)"], params=[event.txid, event.seq])
+
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=ids.new, editable=False)
     txid = models.BigIntegerField(db_default=TransactionId(), editable=False)

@@ -1,0 +1,127 @@
+"""`/v1/account`: the caller's account, its limits, and who the caller is."""
+
+from datetime import datetime
+from typing import Annotated, Any, TypedDict
+
+from rest_framework import serializers
+
+from accounts import models
+from accounts.actions import accounts
+from api.events import ActorOut
+from api.renderers import Answer, Page
+from api.serializers import Input
+from api.views import ViewSet
+from catalog.models import Plan
+from core.models import Counter
+
+# Name, the plan's field that limits it, and the counter that says how many there are.
+COUNTED = [
+    ("instances", "max_instances", "instance"),
+    ("vcpus", "max_vcpus", "vcpu"),
+    ("ssh_keys", "max_ssh_keys", "ssh_key"),
+]
+
+
+class UpdateInput(Input):
+    name = serializers.CharField(max_length=100)
+
+    example = {"name": "Shop"}
+
+
+class AccountOut(TypedDict):
+    id: str
+    name: str
+    status: Annotated[str, {"enum": ["active", "suspended"]}]
+    suspended_reason: str | None
+    plan: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class LimitOut(TypedDict):
+    name: str
+    limit: int
+    used: int
+    unit: str
+
+
+class WhoAmIAccountOut(TypedDict):
+    id: str
+    name: str
+    plan: str
+
+
+class WhoAmIUserOut(TypedDict):
+    id: str
+    email: str
+    name: str | None
+
+
+class WhoAmIOut(TypedDict):
+    account: WhoAmIAccountOut
+    actor: Annotated[ActorOut, "As whom the log names you."]
+    user: Annotated[WhoAmIUserOut, "For whom the credential acts."]
+    scopes: list[str]
+
+
+def representation(account: models.Account) -> AccountOut:
+    return {
+        "id": account.public_id,
+        "name": account.name,
+        "status": account.status,
+        "suspended_reason": account.suspended_reason or None,
+        "plan": account.plan.slug,
+        "created_at": account.created_at,
+        "updated_at": account.updated_at,
+    }
+
+
+class Account(ViewSet):
+    """The account that the credential belongs to."""
+
+    scopes = {"retrieve": "account:read", "update": "account:write", "limits": "account:read", "whoami": None}
+    takes = {"update": UpdateInput}
+
+    def rows(self, request) -> Any:
+        return models.Account.objects.filter(pk=request.account.pk).select_related("plan")
+
+    def locked(self, request) -> models.Account:
+        return self.rows(request).select_for_update(of=("self",)).get()
+
+    def retrieve(self, request) -> Answer[AccountOut]:
+        """Get the account."""
+        account = self.rows(request).get()  # what the process remembers of it may be seconds old
+        return Answer(representation(account), version=account.version)
+
+    def update(self, request) -> Answer[AccountOut]:
+        """Change the account."""
+        account = accounts.rename(account=self.rows(request).get(), by=request.by, **UpdateInput.read(request))
+        return Answer(representation(account), version=account.version)
+
+    def limits(self, request) -> Answer[Page[LimitOut]]:
+        """List what the plan allows, and how much of it is used."""
+        plan = Plan.objects.get(pk=request.account.plan_id)
+        counts = dict(Counter.objects.filter(account_id=request.account.pk).values_list("kind", "count"))
+        keys = models.ApiKey.objects.filter(account=request.account).working().count()
+        rate = request._request.rate_decision
+        rows: list[LimitOut] = [
+            {"name": "requests", "limit": rate.limit, "used": rate.limit - rate.remaining, "unit": "per hour"},
+            *(
+                {"name": name, "limit": getattr(plan, field), "used": counts.get(kind, 0), "unit": "count"}
+                for name, field, kind in COUNTED
+            ),
+            {"name": "api_keys", "limit": plan.max_api_keys, "used": keys, "unit": "count"},
+        ]
+        return Answer(Page(rows, 1, len(rows), len(rows)))
+
+    def whoami(self, request) -> Answer[WhoAmIOut]:
+        """Say who the credential acts for, and what it may do."""
+        account, user, by = self.rows(request).get(), request.auth.user, request.by
+        return Answer(
+            {
+                "account": {"id": account.public_id, "name": account.name, "plan": account.plan.slug},
+                "actor": {"kind": by.kind, "id": by.id or None, "name": by.name or None},
+                "user": {"id": user.public_id, "email": user.email, "name": user.name or None},
+                "scopes": sorted(request.auth.scopes),
+            }
+        )
