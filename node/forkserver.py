@@ -65,6 +65,14 @@ def place(fds: list[int]) -> None:
     os.closerange(REPORT + 1, 1 << 20)
 
 
+def make_expendable(points: int) -> None:
+    """Have the kernel, short of memory, end this sooner than the host's own processes. Only outside an instance."""
+    set_dumpable(True)  # an ordinary user may write its own /proc/self only so
+    with open("/proc/self/oom_score_adj", "w") as adjust:
+        adjust.write(str(points))
+    set_dumpable(False)
+
+
 def join_cgroups(fds: list[int]) -> None:
     for fd in fds:
         os.write(fd, b"0")
@@ -111,9 +119,8 @@ def launch(request: dict, report: socket.socket, fds: list[int]) -> None:
     """Exec bwrap, detached. The descriptors after the cgroups become 0, 1, 2, ... of bwrap."""
     cgroups, fds = fds[: request["cgroups"]], fds[request["cgroups"] :]
     os.setsid()
-    set_dumpable(True)  # not inside an instance, and an ordinary user may write its own /proc/self only so
-    with open("/proc/self/oom_score_adj", "w") as adjust:
-        adjust.write("500")
+    make_expendable(500)
+    set_dumpable(True)  # what is executed now may be looked at
     join_cgroups(cgroups)
     if request["map"]:
         check(libc.unshare(CLONE_NEWNS), "unshare mount namespace")
@@ -136,8 +143,8 @@ def enter(request: dict, report: socket.socket, fds: list[int]) -> None:
     sent back with the report.
     """
     pidfd, seccomp, *rest = fds
-    stdio = rest[request["cgroups"] :]
-    join_cgroups(rest[: request["cgroups"]])
+    cgroups, stdio = rest[: request["cgroups"]], rest[request["cgroups"] :]
+    make_expendable(600)  # sooner than the instance's first process, without which all others would end
     check(libc.setns(pidfd, request["namespaces"]), "enter the instance")
     # In this order: dropping the user first would drop the right to change the groups.
     if request["drop_groups"]:
@@ -146,7 +153,7 @@ def enter(request: dict, report: socket.socket, fds: list[int]) -> None:
     os.setresuid(*[request["uid"]] * 3)
     child = os.fork()
     if child == 0:
-        session(request, report, seccomp, stdio)
+        session(request, report, seccomp, cgroups, stdio)
     place([])
     tell(report, pid=child)
     status = os.waitpid(child, 0)[1]
@@ -154,9 +161,10 @@ def enter(request: dict, report: socket.socket, fds: list[int]) -> None:
     tell(report, exit=max(code, 0), signal=max(-code, 0))
 
 
-def session(request: dict, report: socket.socket, seccomp: int, stdio: list[int]) -> None:
+def session(request: dict, report: socket.socket, seccomp: int, cgroups: list[int], stdio: list[int]) -> None:
     """The forked half of `enter`, wholly inside: terminal, limits, filter, exec. Never returns."""
     try:
+        join_cgroups(cgroups)
         os.setsid()
         if request["terminal"]:
             master, slave = os.openpty()

@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -126,18 +127,32 @@ def host_os() -> str:
 
 
 def build(images: Path, base: int | None) -> Path:
-    """The image of this machine below `images`, built if it is not there. Blocking; `base` as in `Copy`."""
+    """The image of this machine below `images`, built if it is not there. Blocking; `base` as in `Copy`.
+
+    The copy is used before it is safe on the disk, because waiting for that takes longer than copying. Until it is, a
+    note says in which boot of the machine it was made: found in a later one, the machine crashed, and it is made again.
+    """
     found = packages()
     target = images / name_of(found, base if base is not None else os.geteuid())
+    note = images / f".{target.name}.unsafe"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    if target.exists() and note.exists() and note.read_text() != boot:
+        shutil.rmtree(target)
     if not target.exists():
         # One name for the unfinished: a build that was cut off is begun again, not added to.
         unfinished = images / ".unfinished"
         if unfinished.exists():
             shutil.rmtree(unfinished)
         Copy(unfinished, base).run(found)
-        os.sync()
+        note.write_text(boot)
         unfinished.rename(target)
         log.info("image %s built from %d packages", target.name, len(found))
+
+        def make_safe() -> None:
+            os.sync()
+            note.unlink(missing_ok=True)
+
+        threading.Thread(target=make_safe, daemon=True).start()
     return target
 
 

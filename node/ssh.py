@@ -330,8 +330,8 @@ class Input:
         self._flush()
         if self.fd >= 0 and not self.buffer:
             self.session.loop.remove_writer(self.fd)
-            self.session.channel.resume_reading()
-            if self.ending:
+            self.session.channel.resume_reading()  # may write more at once, and come to the end
+            if self.ending and not self.buffer:
                 self._finish()
 
     def _flush(self) -> None:

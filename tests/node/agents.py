@@ -4,6 +4,8 @@ Root's agent uses the Python of the tests. The ordinary user may reach neither i
 a copy of `node/` and its libraries that everybody may read.
 """
 
+import atexit
+import contextlib
 import fcntl
 import os
 import pwd
@@ -12,7 +14,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -43,8 +47,19 @@ class Login:
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
 
 
+@contextlib.contextmanager
+def home_for(who: Login) -> Iterator[Path]:
+    """A directory for an agent, closed to others. Not pytest's own: that one is closed to ordinary users time and again."""
+    home = Path(tempfile.mkdtemp(prefix="lambda-test-", dir="/var/tmp"))
+    who.own(home)
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home)
+
+
 @cache
-def login(tier: str, staging: Path) -> Login:
+def login(tier: str) -> Login:
     """Whoever stands for the tier on this machine. Skips where nobody can, saying how to mend it."""
     if tier == "root":
         if os.geteuid() != 0:
@@ -57,31 +72,34 @@ def login(tier: str, staging: Path) -> Login:
     except KeyError:
         subprocess.run(["useradd", "--create-home", USER], check=True)
         user = pwd.getpwnam(USER)
-    stage(staging)
+    staged = stage()
     for python in (sys.executable, "/usr/bin/python3"):
         command = (
             *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
-            *("env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={staging}", python),
+            *("env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={staged}", python),
         )
-        if subprocess.run([*command, "-c", "import asyncssh, node.agent"], capture_output=True, check=False, cwd="/").returncode == 0:
+        tried = subprocess.run([*command, "-c", "import asyncssh, node.agent"], capture_output=True, check=False, cwd="/")
+        if tried.returncode == 0:
             return Login(tier, command, user)
     pytest.skip(f"install Debian's python3 in version {sys.version_info[0]}.{sys.version_info[1]}: the venv's is private")
 
 
-def stage(target: Path) -> None:
-    """Copy what an agent imports to where everybody may read."""
+def stage() -> Path:
+    """Copy what an agent imports to where everybody may read; gone when the tests end."""
+    target = Path(tempfile.mkdtemp(prefix="lambda-test-code-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, target)
+    target.chmod(0o755)
     shutil.copytree(CHECKOUT / "node", target / "node", ignore=shutil.ignore_patterns("__pycache__"))
     for name in PACKAGES:
         found = Path(find_spec(name).origin)
         site = found.parents[1] if found.name == "__init__.py" else found.parent
-        for path in (*site.glob(f"{name}"), *site.glob(f"{name}.*"), *site.glob(f"_{name}_*"), *site.glob(f"{name}-*")):
-            if path.is_dir():
-                shutil.copytree(path, target / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(path, target)
-    for path in (target, *target.parents):
-        if path.stat().st_uid == os.geteuid() and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o055 if path == target else path.stat().st_mode | 0o011)
+        for pattern in (name, f"{name}.*", f"_{name}_*", f"{name}-*"):
+            for path in site.glob(pattern):
+                if path.is_dir():
+                    shutil.copytree(path, target / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(path, target)
+    return target
 
 
 @dataclass
@@ -136,6 +154,10 @@ class Agent:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(20)
+
+    def build_image(self) -> None:
+        """Have the image built, so that no later test waits for it."""
+        self.driver.create(self.spec(start=False))
 
     def spec(self, **changes) -> InstanceSpec:
         """A specification with an id of its own."""

@@ -11,7 +11,6 @@ from compute.drivers.base import Conflict, Driver, InstanceSpec, NotFound
 from compute.drivers.fake import FakeDriver
 from tests.node import agents
 from tests.node.agents import Agent
-from tests.node.conftest import home_for
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMWVRFkFyLbBPlw2RVbZG9pW4Q6kVxDxZkB0FRrCwNHE alice"
 numbers = itertools.count(1)
@@ -22,10 +21,12 @@ def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "fake":
         yield FakeDriver(tmp_path_factory.mktemp("fake"))
         return
-    who = agents.login(request.param, tmp_path_factory.mktemp("staged"))
-    agent = Agent(who, home_for(who, tmp_path_factory))
-    yield agent.start().driver
-    agent.close()
+    who = agents.login(request.param)
+    with agents.home_for(who) as home:
+        agent = Agent(who, home).start()
+        agent.build_image()
+        yield agent.driver
+        agent.close()
 
 
 @pytest.fixture
