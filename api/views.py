@@ -72,7 +72,8 @@ class ViewSet(ViewSetMixin, APIView):
         if any("\x00" in text for pair in request.query_params.items() for text in pair):
             raise Invalid("The address contains the NUL character")
         allowed = set(self.understood())
-        if unknown := sorted(set(request.query_params) - allowed):
+        unknown = sorted(set(request.query_params) - allowed)
+        if unknown and getattr(self, "action", None):  # without one, 405 says what is wrong
             raise UnknownParameter.among(unknown, sorted(allowed))
 
     def _count(self, request) -> None:
@@ -120,9 +121,9 @@ class ViewSet(ViewSetMixin, APIView):
 
         if handler == self.http_method_not_allowed:
             return act()
+        key = idempotency.key_of(request)
         if self._creates and dry_run.asked(request):
             return dry_run.rehearse(act, self.hourly_price)
-        key = idempotency.key_of(request)
         if key is None:
             return insisting()
         response = idempotency.run(key, request, insisting, bare=self.bare)
