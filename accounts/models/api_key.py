@@ -109,7 +109,7 @@ class ApiKey(Row):
     prefix = "ak"
     kind = "api_key"
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="api_keys")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="api_keys", db_index=False)
     created_by = models.ForeignKey(User, on_delete=models.CASCADE, help_text="A key can never do more than its maker.")
     name = models.CharField(max_length=100)
     digest = models.CharField(max_length=64, unique=True, editable=False)

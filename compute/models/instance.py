@@ -80,7 +80,12 @@ class Instance(Row):
     prefix = "inst"
     kind = "instance"
 
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="+")
+    account = models.ForeignKey(
+        Account,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,  # the lists' indexes below begin with it
+    )
     name = models.CharField(max_length=100)
     tags = models.JSONField(default=dict, blank=True)
     protected = models.BooleanField(default=False)
@@ -126,6 +131,8 @@ class Instance(Row):
         indexes = [
             models.Index(fields=["account", "-id"], name="instance_account"),
             models.Index(fields=["account", "state", "-id"], name="instance_state"),
+            models.Index(fields=["account", "region", "-id"], name="instance_region"),
+            models.Index(fields=["account", "name", "id"], name="instance_name"),
             models.Index(fields=["next_attempt_at"], name="instance_due", condition=Q(next_attempt_at__isnull=False)),
         ]
 

@@ -23,7 +23,7 @@ class SshKey(Row):
     prefix = "key"
     kind = "ssh_key"
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
     name = models.CharField(max_length=100)
     public_key = models.TextField(help_text="One OpenSSH line: type, key and comment.")
     fingerprint = models.CharField(max_length=64, help_text="SHA256:…, as ssh-keygen -l prints it.")
