@@ -1,8 +1,9 @@
-"""Rate limits that are exact over all threads and processes of this machine without a service.
+"""Rate limits that are exact over all threads, processes and machines.
 
 Two meters, one decision: at most `hour` requests a clock hour, and a bucket of `burst` refilled at the hour's pace
-(the generic cell rate algorithm). A refusal consumes neither. The meters are fixed slots of a shared-memory file,
-so they survive restarts; a hash bucket is locked by a byte range for the few microseconds of a decision.
+(the generic cell rate algorithm). A refusal consumes neither. One machine keeps the meters in a file, without a service;
+several (LAMBDA_REDIS_URL) keep them in Redis. `FileLimiter._decide` and `RedisLimiter.DECIDE` are twins: one test suite
+holds both to the same answers.
 """
 
 import fcntl
@@ -11,13 +12,17 @@ import os
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
+from typing import Protocol
 
 from django.conf import settings
+
+from core import shared
 
 _SLOT = struct.Struct("<16sIId")  # who, hour since the epoch, used in it, when the burst bucket is full again
 _SLOTS, _BUCKETS = 32, 2048
@@ -47,15 +52,29 @@ class Decision:
 ANONYMOUS = Limit(hour=600, burst=100)  # per address, for requests without a valid credential
 
 
-class Limiter:
+class Limiter(Protocol):
+    def hit(self, key: str, limit: Limit) -> Decision:
+        """Count one request of `key`, or refuse it."""
+
+    def forget(self) -> None:
+        """Begin anew, with full buckets for everyone."""
+
+
+class FileLimiter:
+    """The meters are fixed slots of a shared-memory file, so they survive restarts; a hash bucket is locked by a byte
+    range for the few microseconds of a decision.
+    """
+
     def __init__(self, path: Path):
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self._file, _BUCKET * _BUCKETS)
         self._memory = mmap.mmap(self._file, _BUCKET * _BUCKETS)
         self._mutex = threading.Lock()  # record locks belong to a process, not to a thread
 
+    def forget(self) -> None:
+        self._memory[:] = bytes(len(self._memory))
+
     def hit(self, key: str, limit: Limit) -> Decision:
-        """Count one request of `key`, or refuse it."""
         who = blake2b(key.encode(), digest_size=16).digest()
         start = int.from_bytes(who[:4], "little") % _BUCKETS * _BUCKET
         with self._mutex:
@@ -79,7 +98,9 @@ class Limiter:
         if used >= limit.hour:
             return Decision(False, limit.hour, 0, reset, max(1, ceil(reset - now)))
         early = full_next - empty
-        if early > 0.001:  # seconds: a float counts them since 1970 to a quarter of a microsecond, and a burst adds that up
+        if (
+            early > 0.001
+        ):  # seconds: a float counts them since 1970 to a quarter of a microsecond, and a burst adds that up
             return Decision(False, limit.hour, limit.hour - used, reset, max(1, ceil(early)))
         _SLOT.pack_into(self._memory, offset, who, hour, used + 1, full_next)
         return Decision(True, limit.hour, limit.hour - used - 1, reset)
@@ -96,6 +117,63 @@ class Limiter:
         return oldest, 0, 0, 0.0
 
 
+class RedisLimiter:
+    """The meters are hashes in Redis, decided by one script and by Redis' clock, which all machines share.
+
+    While Redis is away each machine counts by itself: nobody is refused for our trouble, and nobody is let in unbounded.
+    """
+
+    KEYS = "lambda:limit:"
+    DECIDE = """
+        local per_hour, burst, now = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+        if not now then
+            local time = redis.call('TIME')
+            now = time[1] + time[2] / 1e6
+        end
+        local kept = redis.call('HMGET', KEYS[1], 'hour', 'used', 'full_at')
+        local hour_seen, used, full_at = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
+        local hour = math.max(math.floor(now / 3600), hour_seen)
+        if hour_seen ~= hour then used = 0 end
+        local reset, pace = (hour + 1) * 3600, 3600 / per_hour
+        local empty = now + burst * pace
+        local function keep(used, full_at)
+            redis.call('HSET', KEYS[1], 'hour', hour, 'used', used, 'full_at', string.format('%.17g', full_at))
+            redis.call('EXPIRE', KEYS[1], math.ceil(math.max(reset, full_at) - now))
+        end
+        if full_at > empty then
+            full_at = empty
+            keep(used, full_at)
+        end
+        local full_next = math.max(full_at, now) + pace
+        if used >= per_hour then return {0, 0, reset, math.max(1, math.ceil(reset - now))} end
+        local early = full_next - empty
+        if early > 0.001 then return {0, per_hour - used, reset, math.max(1, math.ceil(early))} end
+        keep(used + 1, full_next)
+        return {1, per_hour - used - 1, reset, 0}
+    """
+
+    def __init__(self, alone: Limiter, clock: Callable[[], float] | None = None):
+        """`alone` counts while Redis is away. `clock`, in epoch seconds, takes the place of Redis' own in tests."""
+        self._alone, self._clock = alone, clock
+        self._decide = shared.client().register_script(self.DECIDE)
+
+    def forget(self) -> None:
+        redis = shared.client()
+        for key in redis.scan_iter(f"{self.KEYS}*"):
+            redis.delete(key)
+        self._alone.forget()
+
+    def hit(self, key: str, limit: Limit) -> Decision:
+        arguments = [limit.hour, limit.burst, repr(self._clock()) if self._clock else ""]
+        try:
+            answer = shared.ask(lambda _: self._decide(keys=[self.KEYS + key], args=arguments))
+        except shared.Gone:
+            return self._alone.hit(key, limit)
+        allowed, remaining, reset, retry_after = map(int, answer)
+        return Decision(bool(allowed), limit.hour, remaining, reset, retry_after)
+
+
 @cache
 def limiter() -> Limiter:
-    return Limiter(settings.LAMBDA_HOME / "limits")
+    alone = FileLimiter(settings.LAMBDA_HOME / "limits")
+    return RedisLimiter(alone) if settings.LAMBDA_REDIS_URL else alone

@@ -91,7 +91,7 @@ def _sharing() -> Iterator[CheckMessage]:
     if settings.CELERY_BROKER_URL.startswith("folder:"):
         yield Warning(
             "Tasks are handed over in a folder, which workers on other machines do not see.",
-            hint="Set LAMBDA_BROKER_URL=redis://host/1, or amqp://… of RabbitMQ.",
+            hint="Set LAMBDA_REDIS_URL=redis://host/0, or LAMBDA_BROKER_URL=amqp://… of RabbitMQ.",
             id="config.W009",
         )
 

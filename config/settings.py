@@ -27,7 +27,7 @@ LAMBDA_TRUSTED_PROXIES = env.words("LAMBDA_TRUSTED_PROXIES", [])
 # What runs the instances. "fake" is for tests of what stands above the driver.
 LAMBDA_DRIVER = env.choice("LAMBDA_DRIVER", ("local", "fake"))
 LAMBDA_NODE_HOME = LAMBDA_HOME / "node"
-# Shared limits and cache of several web machines; one machine needs none.
+# What several machines share: limits, revocation, cache and task queue. One machine needs none.
 LAMBDA_REDIS_URL = env.text("LAMBDA_REDIS_URL")
 
 # --- Secrets: from NAME, from the file NAME_FILE, or (development) made once in var/secrets/
@@ -234,8 +234,8 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- Celery (see config/celery.py)
 
-# On one machine a folder will do (config/broker.py).
-CELERY_BROKER_URL = env.text("LAMBDA_BROKER_URL", "folder://localhost")
+# On one machine a folder will do (config/broker.py). Another broker than Redis, such as RabbitMQ, has its own variable.
+CELERY_BROKER_URL = env.text("LAMBDA_BROKER_URL", LAMBDA_REDIS_URL or "folder://localhost")
 if CELERY_BROKER_URL.startswith("folder:"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"folder": str(LAMBDA_HOME / "queue")}
 CELERY_TASK_IGNORE_RESULT = True

@@ -66,7 +66,12 @@ def postgresql(folder: Path) -> Server:
         "fsync": "off",  # a killed server loses nothing by it, only a machine without power would
         "max_connections": "200",
     }
-    command = [_binary("postgres"), "-D", str(data), *(word for pair in settings.items() for word in ("-c", "=".join(pair)))]
+    command = [
+        _binary("postgres"),
+        "-D",
+        str(data),
+        *(word for pair in settings.items() for word in ("-c", "=".join(pair))),
+    ]
     ready = [_binary("pg_isready"), "-q", "-h", str(folder)]
     server = Server(command, lambda: subprocess.run(ready).returncode == 0, user)
     server.url = f"postgres://lambda@/postgres?host={folder}"
@@ -120,7 +125,9 @@ def main(command: list[str]) -> int:
             for server in servers:
                 server.start()
             names = ("LAMBDA_DATABASE_URL", "LAMBDA_REDIS_URL")
-            return subprocess.call(command, env=os.environ | {name: server.url for name, server in zip(names, servers, strict=True)})
+            return subprocess.call(
+                command, env=os.environ | {name: server.url for name, server in zip(names, servers, strict=True)}
+            )
         finally:
             for server in servers:
                 server.stop()

@@ -13,6 +13,12 @@ os.environ["LAMBDA_DRIVER"] = "fake"
 os.environ["LAMBDA_LOG_LEVEL"] = "WARNING"
 os.environ.pop("LAMBDA_MODE", None)
 
+if url := os.environ.get(
+    "LAMBDA_REDIS_URL"
+):  # a database of its own for each of pytest-xdist's workers and what it starts
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    os.environ["LAMBDA_REDIS_URL"] = f"{url.rsplit('/', 1)[0]}/{number}"
+
 from config.settings import *  # noqa: E402, F403
 from config.settings import DATABASES, LAMBDA_HOME  # noqa: E402
 

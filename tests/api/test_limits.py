@@ -1,4 +1,7 @@
-"""Rate limits: exactly as many as promised, over all threads, processes and restarts."""
+"""Rate limits: exactly as many as promised, over all threads, processes and restarts, in a file or in Redis.
+
+The same tests hold both to the contract; those of Redis are there where LAMBDA_REDIS_URL is.
+"""
 
 import json
 import os
@@ -7,11 +10,14 @@ import sys
 import textwrap
 
 import pytest
+from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.limits import HOUR, Limit, Limiter
+from api.limits import HOUR, FileLimiter, Limit, RedisLimiter
 
+pytestmark = pytest.mark.db
+BACKENDS = ["file", *(["redis"] if settings.LAMBDA_REDIS_URL else [])]
 NOON = 1_700_000_000 // HOUR * HOUR
 
 
@@ -24,9 +30,26 @@ def clock(monkeypatch):
     return Clock
 
 
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return request.param
+
+
 @pytest.fixture
-def limiter(tmp_path, clock):
-    return Limiter(tmp_path / "limits")
+def make_limiter(tmp_path, clock, backend):
+    """The limiter of one process; another one finds what the first has counted."""
+
+    def make():
+        alone = FileLimiter(tmp_path / "limits")
+        return alone if backend == "file" else RedisLimiter(alone, clock=lambda: clock.now)
+
+    make().forget()
+    return make
+
+
+@pytest.fixture
+def limiter(make_limiter):
+    return make_limiter()
 
 
 def admitted(limiter, key, limit, times):
@@ -123,15 +146,15 @@ def test_a_clock_set_back_empties_no_bucket_for_hours(limiter, clock):
     assert limiter.hit("a", limit).allowed
 
 
-def test_the_meters_survive_a_restart(tmp_path, limiter):
+def test_the_meters_survive_a_restart(make_limiter):
     limit = Limit(1000, 50)
-    assert admitted(limiter, "a", limit, 30) == 30
-    assert admitted(Limiter(tmp_path / "limits"), "a", limit, 60) == 20
+    assert admitted(make_limiter(), "a", limit, 30) == 30
+    assert admitted(make_limiter(), "a", limit, 60) == 20
 
 
 def test_when_a_bucket_of_slots_is_full_the_one_idle_for_longest_goes(tmp_path, clock, monkeypatch):
     monkeypatch.setattr("api.limits._BUCKETS", 1)
-    limiter, limit = Limiter(tmp_path / "small"), Limit(1000, 50)
+    limiter, limit = FileLimiter(tmp_path / "small"), Limit(1000, 50)
     admitted(limiter, "busy", limit, 60)
     for number in range(200):
         clock.now += 0.001
@@ -140,18 +163,22 @@ def test_when_a_bucket_of_slots_is_full_the_one_idle_for_longest_goes(tmp_path, 
     assert limiter.hit("busy", limit).remaining == 1000 - 50
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @given(
     hour=st.integers(1, 200),
     burst=st.integers(1, 50),
     steps=st.lists(st.floats(0, 400, allow_nan=False), max_size=80),
 )
-def test_no_pattern_of_requests_is_admitted_beyond_hour_or_burst(tmp_path_factory, hour, burst, steps):
-    limiter, limit = Limiter(tmp_path_factory.mktemp("limits") / "limits"), Limit(hour, burst)
+def test_no_pattern_of_requests_is_admitted_beyond_hour_or_burst(tmp_path_factory, backend, hour, burst, steps):
+    limit, now, times = Limit(hour, burst), float(NOON), []
+    limiter = FileLimiter(tmp_path_factory.mktemp("limits") / "limits")
+    if backend == "redis":
+        limiter = RedisLimiter(limiter, clock=lambda: now)
+        limiter.forget()
     with pytest.MonkeyPatch.context() as patch:
-        now, times = float(NOON), []
+        patch.setattr("api.limits.time.time", lambda: now)
         for step in steps:
             now += step
-            patch.setattr("api.limits.time.time", lambda now=now: now)
             if limiter.hit("a", limit).allowed:
                 times.append(now)
     pace = HOUR / hour
@@ -166,8 +193,10 @@ HITTER = """
     import django, json, sys, threading
     django.setup()
     from pathlib import Path
-    from api.limits import Limit, Limiter
-    limiter, counts = Limiter(Path(sys.argv[1])), []
+    from api.limits import FileLimiter, Limit, RedisLimiter
+    limiter, counts = FileLimiter(Path(sys.argv[1])), []
+    if sys.argv[2] == "redis":
+        limiter = RedisLimiter(limiter)
     def run():
         counts.append(sum(limiter.hit("a", Limit(1000, 1000)).allowed for _ in range(200)))
     threads = [threading.Thread(target=run) for _ in range(8)]
@@ -178,9 +207,9 @@ HITTER = """
 
 
 @pytest.mark.slow
-def test_four_processes_with_many_threads_admit_exactly_the_number(tmp_path):
+def test_four_processes_with_many_threads_admit_exactly_the_number(tmp_path, make_limiter, backend):
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
-    command = [sys.executable, "-c", textwrap.dedent(HITTER), str(tmp_path / "limits")]
+    command = [sys.executable, "-c", textwrap.dedent(HITTER), str(tmp_path / "limits"), backend]
     hitters = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     counts = [json.loads(hitter.communicate(timeout=120)[0]) for hitter in hitters]
     # 6,400 tries within seconds: a thousand, and what the bucket is refilled with is beyond the hour's number anyway.
