@@ -8,10 +8,10 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_embedded_init, worker_ready
+from celery.beat import EmbeddedService
+from celery.signals import worker_ready
 
 from config import broker  # noqa: F401  (makes folder:// known)
-from config.supervisor import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -21,13 +21,9 @@ app.autodiscover_tasks()
 
 
 @worker_ready.connect
-def begin_at_once(**_: Any) -> None:
-    """Beat sends the first of each only after a whole period; whoever waits for `/readyz` should not wait for that."""
+def begin(**_: Any) -> None:
+    """The clock is a thread of the worker. `worker -B` forks it instead: killed alone, nobody would start it again."""
+    EmbeddedService(app, thread=True).start()
+    # The clock sends the first of each only after a whole period; whoever waits for `/readyz` should not wait for that.
     for task in ("config.heartbeat", "compute.sweep"):
         app.send_task(task)
-
-
-@beat_embedded_init.connect
-def end_with_worker(**_: Any) -> None:
-    """`worker -B` forks beat. A worker killed with -9 would leave it behind, and the next worker starts another."""
-    die_with_parent()

@@ -73,7 +73,7 @@ def processes(bind: str, environment: dict[str, str], lock: int, reload: bool) -
     """The node agent comes first, as the others stand on it. Each keeps `lock` open until it has ended."""
     python = sys.executable
     node = [python, "-m", "node.agent", "--home", str(settings.LAMBDA_NODE_HOME), "--stop-instances-on-exit"]
-    worker = [python, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "config", "worker", "-B"]
+    worker = [python, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "config", "worker"]
     worker += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     web = [python, "-m", "gunicorn", "-c", "python:config.gunicorn", "--bind", bind, "config.wsgi:application"]
     web += ["--reload"] if reload else []
