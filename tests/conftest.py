@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from api import limits
+from core import epoch
 
 CI = os.environ.get("CI") == "true"
 
@@ -37,7 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _no_test_pays_for_another() -> None:
-    """Rate limits and waiting tasks outlive a test's database: begin with full buckets and an empty queue."""
+    """What outlives a test's database: begin with full buckets, an empty queue, and nothing remembered of the last one."""
+    epoch.advance()
     if limits.limiter.cache_info().currsize:
         limits.limiter().forget()
     if current_app.conf.broker_url == "memory://":
