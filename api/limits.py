@@ -1,9 +1,9 @@
 """Rate limits that are exact over all threads, processes and machines.
 
 Two meters, one decision: at most `hour` requests a clock hour, and a bucket of `burst` refilled at the hour's pace
-(the generic cell rate algorithm). A refusal consumes neither. One machine keeps the meters in a file, without a service;
-several (LAMBDA_REDIS_URL) keep them in Redis. `FileLimiter._decide` and `RedisLimiter.DECIDE` are twins: one test suite
-holds both to the same answers.
+(the generic cell rate algorithm). A refusal consumes neither. One machine keeps the meters in a file; several
+(LAMBDA_REDIS_URL) keep them in Redis. `FileLimiter._decide` and `RedisLimiter.DECIDE` are twins: one test suite holds
+both to the same answers.
 """
 
 import fcntl
@@ -98,9 +98,7 @@ class FileLimiter:
         if used >= limit.hour:
             return Decision(False, limit.hour, 0, reset, max(1, ceil(reset - now)))
         early = full_next - empty
-        if (
-            early > 0.001
-        ):  # seconds: a float counts them since 1970 to a quarter of a microsecond, and a burst adds that up
+        if early > 0.001:  # seconds: a float counts them since 1970 to a quarter of a µs, and a burst adds that up
             return Decision(False, limit.hour, limit.hour - used, reset, max(1, ceil(early)))
         _SLOT.pack_into(self._memory, offset, who, hour, used + 1, full_next)
         return Decision(True, limit.hour, limit.hour - used - 1, reset)
@@ -120,7 +118,7 @@ class FileLimiter:
 class RedisLimiter:
     """The meters are hashes in Redis, decided by one script and by Redis' clock, which all machines share.
 
-    While Redis is away each machine counts by itself: nobody is refused for our trouble, and nobody is let in unbounded.
+    While Redis is away each machine counts by itself: nobody is refused for our trouble, nor let in without bounds.
     """
 
     KEYS = "lambda:limit:"
@@ -164,7 +162,7 @@ class RedisLimiter:
         self._alone.forget()
 
     def hit(self, key: str, limit: Limit) -> Decision:
-        arguments = [limit.hour, limit.burst, repr(self._clock()) if self._clock else ""]
+        arguments: list[int | str | float] = [limit.hour, limit.burst, repr(self._clock()) if self._clock else ""]
         try:
             answer = shared.ask(lambda _: self._decide(keys=[self.KEYS + key], args=arguments))
         except shared.Gone:

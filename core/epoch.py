@@ -1,4 +1,4 @@
-"""A number that every process of this installation sees, raised whenever a credential, an account or the catalogue changes.
+"""A number that every process sees, raised whenever a credential, an account or the catalogue changes.
 
 A process may keep what it knows of them only while the number stands: so a revocation binds the next request
 everywhere without a query. On one machine it is a file in shared memory, and reading costs a memory access. Several

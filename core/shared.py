@@ -24,13 +24,13 @@ T = TypeVar("T")
 _again_at = 0.0
 
 
-class Gone(Exception):
+class Gone(ConnectionError):
     """Redis does not answer."""
 
 
 @cache
 def client() -> Redis:
-    """The connections of this process. They are made when they are needed, and made anew once if Redis has restarted."""
+    """The connections of this process. Each is made when it is needed, and once anew if Redis restarted."""
     return Redis.from_url(
         settings.LAMBDA_REDIS_URL,
         socket_timeout=PATIENCE,

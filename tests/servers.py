@@ -1,7 +1,7 @@
 """A PostgreSQL and a Redis of one's own in a temporary folder, for what is marked `db`. No fixtures and no tests.
 
-`python -m tests.servers COMMAND …` runs a command with LAMBDA_DATABASE_URL and LAMBDA_REDIS_URL set to fresh servers, which
-end with it. They are reached from this machine alone, and keep nothing.
+`python -m tests.servers COMMAND …` runs a command with LAMBDA_DATABASE_URL and LAMBDA_REDIS_URL set to fresh servers,
+which end with it. They are reached from this machine alone, and keep nothing.
 """
 
 import os
@@ -66,12 +66,7 @@ def postgresql(folder: Path) -> Server:
         "fsync": "off",  # a killed server loses nothing by it, only a machine without power would
         "max_connections": "200",
     }
-    command = [
-        _binary("postgres"),
-        "-D",
-        str(data),
-        *(word for pair in settings.items() for word in ("-c", "=".join(pair))),
-    ]
+    command = [_binary("postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
     ready = [_binary("pg_isready"), "-q", "-h", str(folder)]
     server = Server(command, lambda: subprocess.run(ready).returncode == 0, user)
     server.url = f"postgres://lambda@/postgres?host={folder}"
@@ -124,9 +119,9 @@ def main(command: list[str]) -> int:
         try:
             for server in servers:
                 server.start()
-            names = ("LAMBDA_DATABASE_URL", "LAMBDA_REDIS_URL")
+            database, cache = (server.url for server in servers)
             return subprocess.call(
-                command, env=os.environ | {name: server.url for name, server in zip(names, servers, strict=True)}
+                command, env=os.environ | {"LAMBDA_DATABASE_URL": database, "LAMBDA_REDIS_URL": cache}
             )
         finally:
             for server in servers:

@@ -13,9 +13,7 @@ os.environ["LAMBDA_DRIVER"] = "fake"
 os.environ["LAMBDA_LOG_LEVEL"] = "WARNING"
 os.environ.pop("LAMBDA_MODE", None)
 
-if url := os.environ.get(
-    "LAMBDA_REDIS_URL"
-):  # a database of its own for each of pytest-xdist's workers and what it starts
+if url := os.environ.get("LAMBDA_REDIS_URL"):  # a database of its own for each worker of pytest-xdist
     number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     os.environ["LAMBDA_REDIS_URL"] = f"{url.rsplit('/', 1)[0]}/{number}"
 

@@ -1,4 +1,4 @@
-"""The epoch: one number, seen by every process of this installation at once, that only grows. In a file, or in Redis."""
+"""The epoch: one number, seen by every process at once, that only grows. In a file or in Redis."""
 
 import os
 import subprocess

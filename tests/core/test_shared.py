@@ -1,4 +1,4 @@
-"""The Redis of several machines: what it is asked, what happens while it is away, and that it is used again afterwards."""
+"""The Redis of several machines: what happens while it is away, and that it is used again afterwards."""
 
 import signal
 import socket
