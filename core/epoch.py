@@ -84,7 +84,7 @@ class RedisEpoch:
             return read[1]
         try:
             found = None if self._missed else shared.ask(lambda redis: redis.get(self.KEY))
-            return self._keep(int(found) if found else self._raise())  # type: ignore[arg-type]
+            return self._keep(int(found) if found else self._raise())
         except shared.Gone:
             return self._miss()
 
@@ -95,7 +95,7 @@ class RedisEpoch:
             self._miss()
 
     def _raise(self) -> int:
-        number = int(shared.ask(lambda redis: redis.eval(self.ADVANCE, 1, self.KEY)))  # type: ignore[arg-type]
+        number = int(shared.ask(lambda redis: redis.eval(self.ADVANCE, 1, self.KEY)))
         self._missed = False
         return number
 
