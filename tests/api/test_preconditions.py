@@ -126,7 +126,7 @@ def test_patch_is_a_merge_patch(alice, api):
 
 
 @pytest.mark.db
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_of_many_who_insist_on_one_version_exactly_one_succeeds():
     alice = make_account()
     row = make_instance(alice)
