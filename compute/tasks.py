@@ -6,6 +6,7 @@ system verb, whose compare-and-set drops it where the row has moved on.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from compute.actions import instances
 from compute.drivers import open_driver
 from compute.drivers.base import Capabilities, Driver, DriverError, InstanceSpec, NotFound, Observed, Retryable
 from compute.models import Instance, Node
-from core import events, ids
+from core import events
 from core.models import Event
 from core.states import StateChanged
 
@@ -45,7 +46,8 @@ def reconcile(*, instance_id: str, force_stop: bool = False, **_) -> None:
         log.warning("%s: %s; trying again", instance.public_id, trouble)
         instances.postpone(instance=instance, reason=str(trouble))
     except DriverError as trouble:
-        _fail(instance, str(trouble))
+        with suppress(StateChanged):  # it moved on meanwhile: what failed is no longer wanted
+            _fail(instance, str(trouble))
 
 
 def _step(instance: Instance, machine: Driver, *, force_stop: bool) -> None:
@@ -137,7 +139,7 @@ def _fail(instance: Instance, reason: str) -> None:
     log.warning("%s failed: %s", instance.public_id, reason)
     try:
         instances.mark_failed(instance=instance, reason=reason)
-    except (StateChanged, ValueError):  # it moved on, or is being deleted, which is tried until it is done
+    except ValueError:  # it is being deleted, which is tried until it is done
         instances.postpone(instance=instance, reason=reason)
 
 
@@ -154,7 +156,8 @@ def sweep(**_) -> None:
         found, capabilities = None, Capabilities(ok=False, reason=str(trouble), remedy="Start it with: python3 manage.py up")
     _note(capabilities)
     if found is not None:
-        _compare({observed.id: observed for observed in found}, machine)
+        with suppress(DriverError):  # it went away meanwhile: the next sweep goes on
+            _compare({observed.id: observed for observed in found}, machine)
 
 
 def _note(capabilities: Capabilities) -> None:
@@ -167,19 +170,26 @@ def _note(capabilities: Capabilities) -> None:
 def _compare(found: dict[str, Observed], machine: Driver) -> None:
     rows = {row.public_id: row for row in Instance.objects.select_related("account").iterator(chunk_size=1000)}
     for id, row in rows.items():
-        observed = found.get(id)
-        if row.state == "running" and (observed is None or observed.state in ("absent", "stopped", "error")):
-            try:
+        # Asked again, because the list is older than the rows: what came up in between is not in it.
+        if row.state == "running" and _is_down(found.get(id)) and _is_down(machine.get(id)):
+            with suppress(StateChanged):
                 instances.mark_lost(instance=row)
-            except StateChanged:
-                continue
     for id in found.keys() - rows.keys():
         _remove_orphan(id, machine)
 
 
+def _is_down(observed: Observed | None) -> bool:
+    return observed is None or observed.state in ("absent", "stopped", "error")
+
+
 def _remove_orphan(id: str, machine: Driver) -> None:
     """Delete a machine whose row is gone, but only where the log says that it was deleted: a restored backup knows less."""
-    if Event.objects.filter(subject_id=ids.decode(Instance.prefix, id), type="instance.deleted").exists():
+    try:
+        key = Instance.key(id)
+    except ValueError:
+        log.error("%s is on the node and no instance of ours: left alone", id)
+        return
+    if Event.objects.filter(subject_id=key, type="instance.deleted").exists():
         log.warning("%s is deleted but was still on the node: removing it", id)
         machine.delete(id, generation=2**31 - 1)
     else:

@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from celery import current_app
+from django.conf import settings
 from django.test import Client, TestCase
 from django.utils import timezone
 
@@ -17,9 +18,11 @@ from accounts.actions import accounts, api_keys
 from accounts.models import Account, ApiKey, Membership, User
 from accounts.models.api_key import Secret
 from accounts.scopes import expand
-from compute.actions import instances
+from compute.actions import instances, ssh_keys
+from compute.drivers import open_driver
 from compute.drivers.base import Endpoint, Observed
-from compute.models import Instance
+from compute.drivers.fake import FakeDriver
+from compute.models import Instance, SshKey
 from core.context import SYSTEM
 
 _numbers = count(1)
@@ -98,7 +101,12 @@ def make_api(account: Account | None = None, *, scopes: Iterable[str] = ("*",), 
 def observed(instance: Instance, state: str = "running", **facts: Any) -> Observed:
     """What a driver would say of the instance: up, and answering SSH."""
     endpoint = Endpoint("127.0.0.1", 2222, "lambda", HOST_KEY)
-    facts = {"generation": instance.generation, "ready": state == "running", "endpoint": endpoint, "boot_id": "boot-1"} | facts
+    facts = {
+        "generation": instance.generation,
+        "ready": state == "running",
+        "endpoint": endpoint,
+        "boot_id": "boot-1",
+    } | facts
     return Observed(id=instance.public_id, state=state, **facts)  # type: ignore[arg-type]
 
 
@@ -125,6 +133,18 @@ def make_instance(account: Account | None = None, *, state: str = "running", **f
     if state == "rebuilding":
         return instances.rebuild(instance=row, by=SYSTEM, image="debian-12")
     return row
+
+
+def make_ssh_key(account: Account, *, name: str = "laptop", generate: bool = False) -> SshKey:
+    """Alice's public key, or with `generate` a fresh one, as an account takes each only once."""
+    if generate:
+        return ssh_keys.generate(account=account, by=SYSTEM, name=name)[0]
+    return ssh_keys.add(account=account, by=SYSTEM, name=name, public_key=PUBLIC_KEY)
+
+
+def machines() -> FakeDriver:
+    """The scripted driver that workers of the tests talk to."""
+    return open_driver(settings.LAMBDA_DRIVER, settings.LAMBDA_NODE_HOME)  # type: ignore[return-value]
 
 
 def days(number: float) -> Any:

@@ -310,9 +310,9 @@ def mark_lost(*, instance: Instance) -> None:
 
 @atomic_write()
 def postpone(*, instance: Instance, reason: str) -> None:
-    """The attempt failed for now: say why and try again later, ever more slowly."""
+    """The attempt failed for now: say why and try again later, ever more slowly. Nothing where the row has moved on."""
     delay = min(2**instance.attempts, RETRY_CEILING)
-    same = Instance.objects.filter(pk=instance.pk, generation=instance.generation)
+    same = Instance.objects.filter(pk=instance.pk, state=instance.state, generation=instance.generation)
     same.update(
         attempts=instance.attempts + 1,
         status_reason=reason[:500],
@@ -418,7 +418,7 @@ def _keys(account: Account, wanted: Iterable[str], errors: list[FieldError]) -> 
     for text in wanted:
         matches = [key for key in mine if text == key.public_id] or [key for key in mine if text == key.name]
         if len(matches) == 1:
-            found.append(matches[0])
+            found += [key for key in matches if key not in found]  # an id and a name may mean the same key
             continue
         problem = "Several SSH keys are named" if matches else "There is no SSH key"
         allowed = [key.public_id for key in (matches or mine)]
