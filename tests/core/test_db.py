@@ -15,6 +15,7 @@ from core.db import atomic_write
 from core.models import Counter
 from tests import make
 
+pytestmark = pytest.mark.db
 commits = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 
@@ -107,6 +108,7 @@ def test_what_happens_after_the_commit_may_write_and_keeps_no_other_writer_waiti
 
 
 @commits
+@pytest.mark.only("sqlite")  # PostgreSQL lets several write at once
 def test_another_thread_waits_until_the_first_has_committed(counter):
     order = []
 
@@ -151,7 +153,7 @@ WRITER = """
 
 @pytest.mark.slow
 @commits
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL has no single writer")
+@pytest.mark.only("sqlite")
 def test_four_processes_write_in_turn_and_none_meets_a_locked_database_or_starves(counter):
     import json
 

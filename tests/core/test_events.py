@@ -10,7 +10,7 @@ from core.db import atomic_write
 from core.models import Event, Resource
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.db, pytest.mark.django_db]
 
 
 @pytest.fixture
