@@ -24,6 +24,8 @@ from api.schemas import ErrorOut, Json, RehearsalMetadataOut, doc, named, schema
 from api.serializers import Input
 from api.views import ViewSet
 
+# No `const`: clients that openapi-generator makes in Python then refuse their own true.
+SUCCESS = {"type": "boolean", "examples": [True]}
 ANSWERS = {200: "Done", 201: "Made", 202: "Accepted: it will be so"}
 # Headers of answers: type and meaning.
 HEADERS = {
@@ -184,11 +186,11 @@ class OperationSchema(AutoSchema):
             found["304"] = {"description": "Still the same", "headers": _headers([*EVERYWHERE, "ETag"])}
         for status in self._refusals():
             found[str(status)] = {"$ref": f"#/components/responses/Error{status}"}
-        return dict(sorted(found.items()))
+        return found  # in this order: generators of clients take the first for what an operation returns
 
     def _rehearsal(self) -> Json:
         properties = {
-            "success": {"type": "boolean", "const": True},
+            "success": SUCCESS,
             "data": {"type": "object", "description": "What would be made: without an id, and without secrets."},
             "metadata": schema_of(RehearsalMetadataOut, self.registry),
         }
@@ -216,7 +218,7 @@ class OperationSchema(AutoSchema):
             if is_typeddict(shown)
             else self.get_operation_id().title().replace("_", "")
         )
-        properties = {"success": {"type": "boolean", "const": True}, "data": schema}
+        properties = {"success": SUCCESS, "data": schema}
         if parts:
             ways = [schema_of({Page: PaginationOut, Feed: FeedOut}[part], self.registry) for part in parts]
             properties["pagination"] = ways[0] if len(ways) == 1 else {"anyOf": ways}

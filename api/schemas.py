@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, TypedDict, Union, get_args, get_
 from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent, resolve_type_hint
 
 from api.errors import STATUS
-from api.renderers import EstimateOut, MetadataOut
+from api.renderers import EstimateOut, MetadataOut, like
 
 Json = dict[str, Any]
 
@@ -41,7 +41,7 @@ class ErrorBodyOut(TypedDict):
 
 
 class ErrorOut(TypedDict):
-    success: Annotated[bool, {"const": False}]
+    success: Annotated[bool, like(False)]
     error: ErrorBodyOut
     metadata: MetadataOut
 
@@ -53,7 +53,7 @@ class RehearsalMetadataOut(MetadataOut):
 def schema_of(hint: Any, registry: ComponentRegistry) -> Json:
     """JSON Schema of a type; a TypedDict `InstanceOut` becomes the component `Instance`.
 
-    `Annotated[…]` adds to it: a text is the description, a dict is further keywords.
+    `Annotated[…]` adds to it: a text is the description, a dict is further keywords. With `total=False` it is open.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -88,6 +88,8 @@ def _component(shape: Any, registry: ComponentRegistry) -> Json:
         }
         if required := [name for name in fields if name in shape.__required_keys__]:
             component.schema["required"] = required
+        if not shape.__total__:
+            component.schema["additionalProperties"] = True
         if text := doc(shape):
             component.schema["description"] = text
     return component.ref

@@ -129,14 +129,14 @@ def conforms(response: HttpResponse, schema: Json) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in found]
 
 
-def _closed(schema: Any, name: str = "") -> Any:
-    """The same schema with no room for more; only an error's details are open, as each code has its own."""
+def _closed(schema: Any) -> Any:
+    """The same schema with no room for more, except where it says that there is."""
     if isinstance(schema, list):
         return [_closed(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {key: _closed(part, key) for key, part in schema.items()}
-    if schema.get("type") == "object" and "properties" in schema and name != "ErrorDetails":
+    closed = {key: _closed(part) for key, part in schema.items()}
+    if schema.get("type") == "object" and "properties" in schema:
         closed.setdefault("additionalProperties", False)
     return closed
 
