@@ -65,7 +65,7 @@ def test_a_postgres_url_may_carry_escaped_characters_and_options(tmp_path, monke
     database = env.database("A_URL", tmp_path)
     assert (database["USER"], database["PASSWORD"]) == ("al@ice", "p/w")
     assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.example", "5433", "lam")
-    assert database["OPTIONS"] == {"sslmode": "require"}
+    assert database["OPTIONS"]["sslmode"] == "require"
 
 
 def test_an_unknown_database_is_refused_without_printing_its_password(tmp_path, monkeypatch):
