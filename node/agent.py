@@ -15,7 +15,7 @@ import socket
 import sys
 from pathlib import Path
 
-from node import client, errors
+from node import client, errors, recovery
 from node.fleet import Fleet
 from node.records import Home
 
@@ -39,12 +39,14 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def bind_control(path: Path) -> socket.socket:
-    """The control socket, open to this user only from its first moment. The home's lock says no other agent is there."""
+    """The control socket, open to this user only from its first moment. The home's lock says that no other agent is."""
     if path.parent.name.startswith("lambda-") and not path.parent.exists():
         path.parent.mkdir(mode=0o700)
     facts = path.parent.stat()
     if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
-        raise SystemExit(f"{path.parent} belongs to somebody else or is writable for others; remove it or use --socket.")
+        raise SystemExit(
+            f"{path.parent} belongs to somebody else or is writable for others; remove it or use --socket."
+        )
     path.unlink(missing_ok=True)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -108,7 +110,8 @@ async def serve(arguments: argparse.Namespace) -> None:
     control = Control(fleet)
     path = arguments.socket or client.socket_path(home.path)
     server = await asyncio.start_unix_server(control.serve, sock=bind_control(path), limit=REQUEST_BYTES)
-    fleet.begin()
+    fleet.spawner.start()
+    recovery.begin(fleet)
     log.info("the node agent serves %s", home.path)
     await ended.wait()
     server.close()

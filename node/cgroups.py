@@ -108,7 +108,7 @@ class Cgroups:
                 return
 
     def _delegate(self, place: Path, offered: set[str]) -> None:
-        """Hand `offered` down to a parent of ours. Version 2 allows that only in a group without processes of its own."""
+        """Hand `offered` down to a parent of ours, which version 2 allows only in a group without own processes."""
         enable = " ".join(f"+{name}" for name in sorted(offered))
         try:
             leaf = place / f"{self.name}-agent"

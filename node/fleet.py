@@ -15,18 +15,16 @@ import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from node import cgroups, errors, image, probe, sandbox, seccomp
+from node import admission, cgroups, errors, image, probe, sandbox, seccomp
 from node.instance import Instance
-from node.records import Directory, Home, Spec
+from node.records import Home, Spec
 from node.spawner import Spawner
 
 log = logging.getLogger(__name__)
 
 CONSOLE_MAX = 1 << 20
-AT_ONCE = 8  # starts at the same time while recovering
 EXIT_GRACE = 3.0  # seconds that instances get to end when the agent takes them with it
 CHANGEABLE = {"generation", "start", "hostname"}  # of a specification, without it being another one
-MEMORY_FLOOR_MB, DISK_FLOOR_MB = 256, 1024
 
 
 class Fleet:
@@ -47,64 +45,6 @@ class Fleet:
         self._image: asyncio.Task | None = None
         self._tasks: set[asyncio.Task] = set()
 
-    # Beginning and end
-
-    def begin(self) -> None:
-        """Read the disk and set about making it so; verbs may come at once, they wait for their instance."""
-        self.spawner.start()
-        self.base_image()
-        limit = asyncio.Semaphore(AT_ONCE)
-        for path in sorted(self.home.instances.iterdir()):
-            directory = Directory(path)
-            try:
-                self.instances[path.name] = Instance(self, directory, directory.load())
-            except (OSError, ValueError, TypeError) as error:
-                if directory.spec.exists():
-                    self.broken[path.name] = f"The instance's record on the node is damaged: {error}."
-                    log.error("%s cannot be read: %s", path.name, error)
-                    continue
-                self.home.to_trash(path)  # cut off before its first word: it was never created
-        for instance in self.instances.values():
-            self.spawn(self._recover(instance, limit))
-        self.spawn(self._tidy())
-
-    async def _recover(self, instance: Instance, limit: asyncio.Semaphore) -> None:
-        spec = instance.spec
-        async with self._turn(spec.id), limit:
-            try:
-                if self.home.tombstone(spec.id):
-                    await self._delete(instance)
-                elif spec.running:
-                    instance.busy = "starting"
-                    await instance.start()
-                else:
-                    instance.load_host_key()
-                    if (lock := instance.directory.try_lock()) is None:
-                        await instance.start()  # asked to stop, and the agent died before it did
-                        await instance.stop(0)
-                    else:
-                        os.close(lock)
-            except (errors.NodeError, OSError) as error:
-                log.error("%s could not be brought back: %s", spec.id, error)
-            finally:
-                instance.busy = ""
-
-    async def _tidy(self) -> None:
-        """Remove what is in the trash, and what no instance stands on any more."""
-        with contextlib.suppress(errors.NodeError):
-            current = await self.base_image()
-            used = {current} | {instance.spec.base for instance in self.instances.values()}
-            for path in self.home.images.iterdir():
-                if path.name not in used and not path.name.startswith("."):
-                    self.home.to_trash(path)
-        for instance in self.instances.values():
-            for disk in instance.directory.old_disks(instance.spec.disk):
-                self.home.to_trash(disk)
-        trash = list(self.home.trash.iterdir())
-        if trash:
-            with contextlib.suppress(OSError, errors.NodeError):
-                await self.spawner.remove(trash)
-
     async def close(self, stop_instances: bool) -> None:
         """Stop answering; with `stop_instances` end them too, to be started again by the next agent."""
         for task in self._tasks:
@@ -119,7 +59,7 @@ class Fleet:
             self.cgroups.close()
 
     async def _end(self, instance: Instance) -> None:
-        async with self._turn(instance.spec.id):
+        async with self.turn(instance.spec.id):
             instance.busy = "stopping"
             await instance.stop(EXIT_GRACE)
 
@@ -152,7 +92,7 @@ class Fleet:
         """An instance ended by itself: it was shut down from inside, so it stays down until somebody starts it."""
 
         async def note() -> None:
-            async with self._turn(instance.spec.id):
+            async with self.turn(instance.spec.id):
                 if instance.running or self.instances.get(instance.spec.id) is not instance:
                     return
                 await instance.settle(groups)
@@ -162,7 +102,7 @@ class Fleet:
         self.spawn(note())
 
     @contextlib.asynccontextmanager
-    async def _turn(self, instance_id: str) -> AsyncIterator[None]:
+    async def turn(self, instance_id: str) -> AsyncIterator[None]:
         lock = self._turns.setdefault(instance_id, asyncio.Lock())
         async with lock:
             yield
@@ -170,7 +110,7 @@ class Fleet:
     @contextlib.asynccontextmanager
     async def _operation(self, instance_id: str, generation: int, busy: str) -> AsyncIterator[Instance]:
         """The instance, for one operation: fenced, alone, and shown as `busy` meanwhile."""
-        async with self._turn(instance_id):
+        async with self.turn(instance_id):
             instance = self._find(instance_id)
             self._fence(instance, generation)
             instance.spec.generation = generation
@@ -193,21 +133,6 @@ class Fleet:
                 f"The operation has generation {generation}, but {instance.spec.generation} was already carried out."
             )
 
-    def _admit(self) -> None:
-        """Refuse to start more on a machine that is nearly full, by what is really used. Raises errors.Capacity."""
-        total, available = memory()
-        floor = max(MEMORY_FLOOR_MB, total - self.memory_mb if self.memory_mb is not None else 0)
-        if available < floor:
-            raise errors.Capacity(
-                f"The node has {available} MB of memory free and keeps {floor} MB. "
-                "Stop or delete instances, or add memory or another node."
-            )
-        free = self.home.free_disk_mb()
-        if free < DISK_FLOOR_MB:
-            raise errors.Capacity(
-                f"The node has {free} MB of disk free and keeps {DISK_FLOOR_MB} MB. Delete instances or add disk space."
-            )
-
     # Verbs
 
     async def create(self, spec: dict) -> dict:
@@ -215,10 +140,12 @@ class Fleet:
         check_names(spec["id"], spec["hostname"])
         wished = {key: value for key, value in spec.items() if key not in CHANGEABLE}
         digest = hashlib.sha256(json.dumps(wished, sort_keys=True).encode()).hexdigest()
-        async with self._turn(spec["id"]):
+        async with self.turn(spec["id"]):
             instance = self.instances.get(spec["id"])
             if instance is None:
-                instance = await self._prepare(Spec(**spec, digest=digest, running=spec["start"], disk=spec["generation"]))
+                instance = await self._prepare(
+                    Spec(**spec, digest=digest, running=spec["start"], disk=spec["generation"])
+                )
             elif instance.spec.digest != digest:
                 raise errors.Conflict(f"The instance {spec['id']} exists with another specification.")
             self._fence(instance, spec["generation"])
@@ -243,29 +170,18 @@ class Fleet:
             raise errors.Fatal(self.broken[spec.id])
         if self.home.tombstone(spec.id) >= spec.generation:
             raise errors.Conflict(f"The instance {spec.id} was deleted.")
-        self._admit()
+        admission.admit(self.home, self.memory_mb)
         spec.base = await self.base_image()
-        spec.address = self._choose_address(spec.id)
+        spec.address = admission.choose_address(spec.id, {other.spec.address for other in self.instances.values()})
         directory = self.home.directory(spec.id)
         directory.path.mkdir(mode=0o700, exist_ok=True)
         instance = self.instances[spec.id] = Instance(self, directory, spec)
         return instance
 
-    def _choose_address(self, instance_id: str) -> str:
-        """An address of its own in 127.64.0.0/16, from the id: a later instance seldom gets one an ssh client knows."""
-        taken = {instance.spec.address for instance in self.instances.values()}
-        first = int.from_bytes(hashlib.sha256(instance_id.encode()).digest()[:4])
-        for step in range(256 * 254):
-            number = (first + step) % (256 * 254)
-            address = f"127.64.{number // 254}.{number % 254 + 1}"
-            if address not in taken:
-                return address
-        raise errors.Capacity("All 65024 addresses of the node are taken. Delete instances or add another node.")
-
     async def start(self, id: str, generation: int) -> dict:
         async with self._operation(id, generation, "starting") as instance:
             if not instance.running:
-                self._admit()
+                admission.admit(self.home, self.memory_mb)
             instance.spec.running = True
             instance.directory.save(instance.spec)
             await instance.start()
@@ -324,7 +240,7 @@ class Fleet:
 
     async def delete(self, id: str, generation: int) -> None:
         check_names(id, "x")
-        async with self._turn(id):
+        async with self.turn(id):
             instance = self.instances.get(id)
             if instance is not None:
                 self._fence(instance, generation)
@@ -332,11 +248,11 @@ class Fleet:
                 self.home.bury(id, generation)
             if instance is not None:
                 instance.busy = "deleting"
-                await self._delete(instance)
+                await self.finish_delete(instance)
             elif self.broken.pop(id, None):
                 await self.spawner.remove([self.home.to_trash(self.home.instances / id)])
 
-    async def _delete(self, instance: Instance) -> None:
+    async def finish_delete(self, instance: Instance) -> None:
         if instance.directory.try_lock() is None and not instance.running:
             with contextlib.suppress(errors.NodeError):
                 await instance.start()
@@ -372,9 +288,3 @@ def check_names(instance_id: str, hostname: str) -> None:
         raise errors.Fatal(f"The id {instance_id!r} is not made of lower-case letters, digits, - and _.")
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", hostname):
         raise errors.Fatal(f"The host name {hostname!r} is not made of letters, digits, dots and dashes, at most 63.")
-
-
-def memory() -> tuple[int, int]:
-    """Total and available memory of the machine, in MB."""
-    facts = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return tuple(int(facts[name].split()[0]) >> 10 for name in ("MemTotal", "MemAvailable"))

@@ -10,6 +10,7 @@ Requests are datagrams on descriptor 0: JSON plus descriptors, the first of whic
 must load nothing from disk: no imports, no codecs, nothing but system calls.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -27,7 +28,7 @@ REPORT = 200  # the report socket's number in a child: above all that `place` ha
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE, MS_NOSUID = 0x1000, 0x4000, 0x40000, 0x2
 PR_SET_DUMPABLE, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 4, 22, 2
-STAGE = "/tmp"  # where a root launch binds what bwrap needs, in a mount namespace of its own
+STAGE = "/tmp"  # noqa: S108  where a root launch binds what bwrap needs, in a mount namespace of its own
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,10 +51,8 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str |
 
 
 def tell(report: socket.socket, **facts) -> None:
-    try:
+    with contextlib.suppress(OSError):  # the agent is gone; what runs in the instance goes on
         report.send(json.dumps(facts).encode())
-    except OSError:
-        pass  # the agent is gone; what runs in the instance goes on
 
 
 def place(fds: list[int]) -> None:
@@ -79,7 +78,7 @@ def join_cgroups(fds: list[int]) -> None:
 
 
 def load_seccomp(fd: int) -> None:
-    """Install the filter read from `fd`; the capabilities setns gave us stand in for no_new_privs, which forbids sudo."""
+    """Install the filter in `fd`; the capabilities that setns gave us stand in for no_new_privs, which forbids sudo."""
     program = os.pread(fd, 1 << 16, 0)
     if not program:
         return  # a machine without a table of its system calls

@@ -1,7 +1,8 @@
 """The base image: a copy of this machine's own userland, taken from its package lists, that every instance starts from.
 
 Only files that a package of the list below owns are copied, plus a white list of /etc and generated accounts. So
-nothing of /home, /root, /opt, /srv, /var or a host's secrets can appear in an instance: what is not listed is not there.
+nothing of /home, /root, /opt, /srv, /var or a host's secrets can appear in an instance: what is not listed is not
+there.
 Built once, in 1-3 s; a change of the host's packages makes a new image, old ones go when no instance stands on them.
 """
 
@@ -11,101 +12,58 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
-from node import errors
+from node import packages
 
 log = logging.getLogger(__name__)
 
 RECIPE = 1  # raise it when this file makes another image of the same packages
-WANTED = """
-apt base-files base-passwd bash bash-completion bzip2 ca-certificates coreutils curl dash debianutils diffutils dpkg file
-findutils git gpgv grep gzip hostname htop iproute2 iputils-ping jq less libc-bin login lsof make mawk nano ncurses-base
-ncurses-bin ncurses-term net-tools netcat-openbsd openssh-client openssh-sftp-server openssl passwd patch perl procps psmisc
-python3 python3-pip python3-venv python3-setuptools rsync screen sed strace sysvinit-utils tar time tmux tree tzdata unzip
-util-linux mount vim vim-tiny wget xz-utils zip zstd
-""".split()
-LEFT_OUT = ("/usr/include/", "/usr/share/doc/", "/usr/share/man/", "/usr/share/info/", "/usr/share/locale/")
+LEFT_OUT = re.compile(
+    r"/etc/|/usr/include/|/usr/share/(doc|man|info|locale|lintian|bug)/|/usr/share/zoneinfo/(right|posix)/"
+    r"|/usr/share/vim/[^/]+/(doc|lang|spell|tutor)/|/usr/lib/python3[^/]*/(test|lib2to3)/"
+)
 ETC = """
-alternatives bash.bashrc bash_completion bash_completion.d ca-certificates.conf debconf.conf debian_version default/useradd
-deluser.conf adduser.conf dpkg environment ethertypes gai.conf inputrc issue issue.net ld.so.cache ld.so.conf ld.so.conf.d
-localtime locale.alias locale.conf login.defs ltrace.conf magic magic.mime mime.types nanorc networks os-release perl
-profile profile.d protocols python3 python3.11 python3.12 python3.13 rmt rpc services shells skel ssh/moduli ssl/certs
-ssl/openssl.cnf terminfo timezone vim wgetrc xattr.conf
+alternatives bash.bashrc bash_completion bash_completion.d ca-certificates.conf debconf.conf debian_version
+default/useradd deluser.conf adduser.conf dpkg environment ethertypes gai.conf inputrc issue issue.net
+ld.so.cache ld.so.conf ld.so.conf.d localtime locale.alias locale.conf login.defs ltrace.conf magic magic.mime
+mime.types nanorc networks os-release perl profile profile.d protocols python3 python3.11 python3.12
+python3.13 rmt rpc services shells skel ssh/moduli ssl/certs ssl/openssl.cnf terminfo timezone vim wgetrc
+xattr.conf
 """.split()
-DIRECTORIES = ["dev", "etc", "home", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "usr/local/bin", "var/tmp"]
+DIRECTORIES = [
+    "dev",
+    "etc",
+    "home",
+    "mnt",
+    "opt",
+    "proc",
+    "root",
+    "run",
+    "srv",
+    "sys",
+    "tmp",
+    "usr/local/bin",
+    "var/tmp",
+]
 PROXY = "http://127.0.0.1:3128"
-GROUPS = {"root": 0, "daemon": 1, "adm": 4, "tty": 5, "mail": 8, "www-data": 33, "utmp": 43, "staff": 50, "nogroup": 65534}
+GROUPS = {
+    "root": 0,
+    "daemon": 1,
+    "adm": 4,
+    "tty": 5,
+    "mail": 8,
+    "www-data": 33,
+    "utmp": 43,
+    "staff": 50,
+    "nogroup": 65534,
+}
 
-SUDO = """#!/bin/sh
-# You are this machine's owner: sudo asks nothing. Options for other users and for files are not known here.
-shell=
-while :; do
-  case "$1" in
-    -n|-E|-H|-S|-k|-b|-A|--preserve-env*|--non-interactive) shift ;;
-    -nE|-En|-nH|-HE|-EH) shift ;;
-    -i|-s|-su|--login|--shell) shell=1; shift ;;
-    -u|-g|--user|--group) [ "$2" = root ] || { echo "sudo: only root is here to become, not $2" >&2; exit 1; }; shift 2 ;;
-    -v|-V|--version|--validate|-l|--list) echo "sudo: everything is allowed here"; exit 0 ;;
-    --) shift; break ;;
-    -*) echo "sudo: the option $1 is not known here" >&2; exit 1 ;;
-    *=*) export "$1"; shift ;;
-    *) break ;;
-  esac
-done
-[ $# -gt 0 ] || shell=1
-[ -z "$shell" ] || { [ $# -gt 0 ] && set -- -c "$*"; set -- /bin/bash "$@"; }
-export HOME=/root USER=root LOGNAME=root SUDO_USER=lambda SUDO_UID=1000 SUDO_GID=1000
-exec @BECOME@ "$@"
-"""
+SUDO = Path(__file__).with_name("sudo.sh").read_text()
 # One id: root of a nested user namespace. A range of ids: the real root of the instance, by a setuid copy of setpriv.
 BECOME_MAPPED = "/usr/bin/unshare -r --"
 BECOME_REAL = "/usr/local/libexec/become --reuid 0 --regid 0 --init-groups --"
-
-
-def packages() -> dict[str, str]:
-    """The installed packages of WANTED, the essential ones and all that they depend on, with their versions.
-
-    Raises errors.Unsupported on a machine that is not built from Debian packages.
-    """
-    fields = ["Package", "Architecture", "Version", "Essential", "Provides", "Pre-Depends", "Depends", "db:Status-Status"]
-    query = ["dpkg-query", "-W", "-f", "\t".join("${%s}" % field for field in fields) + "\n"]
-    try:
-        output = subprocess.run(query, check=True, capture_output=True, text=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        raise errors.Unsupported(
-            "This machine is not built from Debian packages, from which instances get their system. "
-            "Run the node on Debian or Ubuntu."
-        ) from None
-    installed: dict[str, list[str]] = {}
-    providers: dict[str, list[str]] = {}
-    for line in output.splitlines():
-        name, *rest = line.split("\t")
-        if len(rest) == 7 and rest[6] == "installed":
-            # Of a package in several architectures the native one is listed with its libraries first; keep the first.
-            installed.setdefault(name, rest)
-            for provided in names(rest[3]):
-                providers.setdefault(provided, []).append(name)
-    found: dict[str, str] = {}
-    todo = [name for name, rest in installed.items() if name in WANTED or rest[2] == "yes"]
-    while todo:
-        name = todo.pop()
-        if name in found:
-            continue
-        architecture, version, _, _, before, depends, _ = installed[name]
-        found[name] = f"{architecture} {version}"
-        for wanted in names(f"{before}, {depends}"):
-            todo += [wanted] if wanted in installed else providers.get(wanted, [])
-    return found
-
-
-def names(relation: str) -> list[str]:
-    """The package names of a dependency field: all alternatives, without versions."""
-    found = (re.match(r"[a-z0-9][a-z0-9+.-]*", part.strip()) for part in re.split(r"[,|]", relation))
-    return [match.group() for match in found if match]
 
 
 def name_of(found: dict[str, str], owner: int) -> str:
@@ -132,7 +90,7 @@ def build(images: Path, base: int | None) -> Path:
     The copy is used before it is safe on the disk, because waiting for that takes longer than copying. Until it is, a
     note says in which boot of the machine it was made: found in a later one, the machine crashed, and it is made again.
     """
-    found = packages()
+    found = packages.choose()
     target = images / name_of(found, base if base is not None else os.geteuid())
     note = images / f".{target.name}.unsafe"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text()
@@ -163,6 +121,7 @@ class Copy:
         self.root = root
         self.base = base
         self.made: set[str] = set()
+        self.linked: dict[int, Path] = {}  # by inode: files of several names are copied once
 
     def run(self, found: dict[str, str]) -> None:
         self.root.mkdir(parents=True)
@@ -173,9 +132,12 @@ class Copy:
         for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
             if os.path.islink(f"/{name}"):
                 os.symlink(os.readlink(f"/{name}"), self.root / name)
-        for path in package_files(found):
-            if not path.startswith(("/etc/", *LEFT_OUT)):
+        for path in packages.files(found):
+            if not LEFT_OUT.match(path):
                 self.entry(path)
+                if path.startswith("/usr/lib/python3."):
+                    # Compiled once by the package's scripts, so not in its list; without it every start compiles.
+                    self.tree(f"{path}/__pycache__")
         self.alternatives()
         for name in ETC:
             self.tree(f"/etc/{name}")
@@ -213,6 +175,11 @@ class Copy:
         if stat.S_ISLNK(facts.st_mode):
             os.symlink(os.readlink(path), target)
         elif stat.S_ISREG(facts.st_mode) and facts.st_mode & stat.S_IROTH:
+            if facts.st_ino in self.linked:
+                os.link(self.linked[facts.st_ino], target)
+                return
+            if facts.st_nlink > 1:
+                self.linked[facts.st_ino] = target
             shutil.copyfile(path, target)
             # Without a range of ids there is nobody to become, and group bits never fit: all groups are root's here.
             setuid = stat.S_ISUID if self.base is not None and facts.st_uid == 0 else 0
@@ -240,14 +207,19 @@ class Copy:
     def dpkg_state(self, found: dict[str, str]) -> None:
         """What dpkg and apt know, cut down to the packages that are here."""
         self.directory("/var/lib/dpkg/info")
-        for name in ("/var/lib/dpkg/updates", "/var/lib/dpkg/parts", "/var/lib/apt/lists/partial", "/var/cache/apt/archives/partial"):
+        for name in (
+            "/var/lib/dpkg/updates",
+            "/var/lib/dpkg/parts",
+            "/var/lib/apt/lists/partial",
+            "/var/cache/apt/archives/partial",
+        ):
             (self.root / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
         stanzas = Path("/var/lib/dpkg/status").read_text(errors="replace").split("\n\n")
         kept = [text for text in stanzas if text.removeprefix("Package: ").split("\n", 1)[0] in found]
         (self.root / "var/lib/dpkg/status").write_text("\n\n".join(kept) + "\n\n")
         (self.root / "var/lib/dpkg/available").touch()
         for file in Path("/var/lib/dpkg/info").iterdir():
-            if file.name.split(".")[0].split(":")[0] in found or file.name.rsplit(".", 1)[0].split(":")[0] in found:
+            if not file.name.endswith(".md5sums") and file.name.rsplit(".", 1)[0].split(":")[0] in found:
                 self.entry(str(file))
         self.tree("/var/lib/dpkg/alternatives")
 
@@ -255,14 +227,23 @@ class Copy:
         """Accounts, names, the proxy and sudo: never the host's."""
         root = self.root
         users = ["root:x:0:0:root:/root:/bin/bash", "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin"]
-        users += ["www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin", "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin"]
-        users += ["nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin", "lambda:x:1000:1000::/home/lambda:/bin/bash"]
+        users += [
+            "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin",
+            "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin",
+        ]
+        users += [
+            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+            "lambda:x:1000:1000::/home/lambda:/bin/bash",
+        ]
         groups = [f"{name}:x:{number}:" for name, number in {**GROUPS, "lambda": 1000}.items()]
         write(root / "etc/passwd", users)
         write(root / "etc/group", groups)
         write(root / "etc/shadow", [f"{user.split(':')[0]}:*:19000:0:99999:7:::" for user in users], 0o640)
         write(root / "etc/hosts", ["127.0.0.1 localhost", "::1 localhost"])
-        write(root / "etc/nsswitch.conf", ["passwd: files", "group: files", "shadow: files", "hosts: files", "services: files"])
+        write(
+            root / "etc/nsswitch.conf",
+            ["passwd: files", "group: files", "shadow: files", "hosts: files", "services: files"],
+        )
         (root / "etc/apt/apt.conf.d").mkdir(parents=True, exist_ok=True)
         write(
             root / "etc/apt/apt.conf.d/90lambda",
@@ -273,7 +254,11 @@ class Copy:
         for file in (root / "etc/apt").rglob("*"):
             if "sources" in str(file) and file.is_file() and b"@" in file.read_bytes():
                 file.unlink()  # may carry a password
-        write(root / "usr/local/bin/sudo", [SUDO.replace("@BECOME@", BECOME_MAPPED if self.base is None else BECOME_REAL)], 0o755)
+        write(
+            root / "usr/local/bin/sudo",
+            [SUDO.replace("@BECOME@", BECOME_MAPPED if self.base is None else BECOME_REAL)],
+            0o755,
+        )
         if self.base is not None:
             (root / "usr/local/libexec").mkdir(parents=True, exist_ok=True)
             shutil.copy("/usr/bin/setpriv", root / "usr/local/libexec/become")
@@ -304,12 +289,6 @@ class Copy:
                 if entry.is_symlink():
                     os.lchown(entry.path, owner, owner)
         (self.root / "usr/local/libexec/become").chmod(0o4755)
-
-
-def package_files(found: Iterable[str]) -> list[str]:
-    """Every path that the packages own, as `dpkg -L` lists them."""
-    output = subprocess.run(["dpkg", "-L", *found], check=True, capture_output=True, text=True).stdout
-    return [line for line in output.splitlines() if line.startswith("/") and line != "/."]
 
 
 def write(path: Path, lines: list[str], mode: int = 0o644) -> None:

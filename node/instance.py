@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PORTS = [22, *range(2222, 2242)]  # the plain one where it can be had
 CONSOLE_TAIL = 2000
 ENVIRONMENT = {
     "HOME": f"/home/{sandbox.USER}",
@@ -32,8 +31,8 @@ ENVIRONMENT = {
     "SHELL": "/bin/bash",
     "PATH": sandbox.PATH,
     "LANG": "C.UTF-8",
-    **{name: sandbox.PROXY for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
-    **{name: "localhost,127.0.0.1,::1" for name in ("no_proxy", "NO_PROXY")},
+    **dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), sandbox.PROXY),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), "localhost,127.0.0.1,::1"),
 }
 
 
@@ -75,18 +74,9 @@ class Instance:
         """Bind the instance's own address, which stays its for life; the port stays if nobody took it meanwhile."""
         if not self.spec.public_ip:
             return None
-        remembered = [self.spec.port] if self.spec.port else []
-        for port in [*remembered, *PORTS]:
-            bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                bound.bind((self.spec.address, port))
-            except OSError:
-                bound.close()
-                continue
-            self.spec.port = port
-            return bound
-        raise errors.Retryable(f"No port is free for SSH at {self.spec.address}: tried 22 and {PORTS[1]} to {PORTS[-1]}.")
+        bound = ssh.bind(self.spec.address, self.spec.port)
+        self.spec.port = bound.getsockname()[1]
+        return bound
 
     def load_host_key(self) -> None:
         """The key made at creation, or a first one."""
@@ -213,7 +203,7 @@ class Instance:
         script = sandbox.memory_file("user-data", self.spec.user_data.encode())
         console = os.open(self.directory.console, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            runner = 'cat > /tmp/user-data && chmod 700 /tmp/user-data && exec /tmp/user-data < /dev/null'
+            runner = "cat > /tmp/user-data && chmod 700 /tmp/user-data && exec /tmp/user-data < /dev/null"
             if not self.spec.user_data.startswith("#!"):
                 runner = "exec /bin/sh"
             with contextlib.closing(self.enter(["/bin/sh", "-c", runner], stdio=[script, console, console])) as job:
@@ -299,4 +289,3 @@ class Instance:
             if server is not None:
                 server.close()
         self.front = self.proxy = None
-

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from node import errors, image, sandbox
+from node import errors, image, packages, sandbox
 
 if TYPE_CHECKING:
     from node.fleet import Fleet
@@ -16,15 +16,19 @@ CAUSES = [
     (
         r"setting up uid map: Permission denied|Failed RTM_NEWADDR|RTM_NEWADDR: Operation not permitted",
         "This machine forbids ordinary users to make namespaces with rights in them, as Ubuntu does since 23.10.",
-        "Run once: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 "
-        "(and put kernel.apparmor_restrict_unprivileged_userns=0 into /etc/sysctl.d/60-lambda.conf to keep it), "
-        "or run Lambda as root.",
+        (
+            "Run once: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 "
+            "(and put kernel.apparmor_restrict_unprivileged_userns=0 into /etc/sysctl.d/60-lambda.conf to keep it), "
+            "or run Lambda as root."
+        ),
     ),
     (
-        r"No permissions to creat\w+ (a )?new namespace|Creating new namespace failed|user namespace: (Operation|No space)",
+        r"No permissions to creat\w+ (a )?new namespace|new namespace failed|user namespace: (Operation|No space)",
         "This machine allows no new namespaces: they are switched off, or this is a container that forbids them.",
-        "Run: sudo sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1. In Docker, start the "
-        "container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or run outside of it.",
+        (
+            "Run: sudo sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1. In Docker, start the "
+            "container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or run outside of it."
+        ),
     ),
     (
         r"Can't mount proc",
@@ -78,7 +82,7 @@ async def run(fleet: "Fleet") -> dict:
         },
     }
     try:
-        image.packages()
+        packages.choose()
     except errors.Unsupported as error:
         reason, _, remedy = str(error).partition(". ")
         return {**facts, "ok": False, "reason": f"{reason}.", "remedy": remedy}
@@ -94,15 +98,26 @@ async def try_out(fleet: "Fleet") -> str | None:
     box = fleet.sandbox
     with tempfile.TemporaryDirectory(dir=fleet.home.path, prefix=".probe-") as name:
         place = Path(name)
-        for part in ("lower", "upper", "work"):
-            (place / part).mkdir()
-            (place / part).chmod(0o755)
-        place.chmod(0o755)
-        box.tier.own(place, *place.iterdir())
+        parts = [place / part for part in ("lower", "upper", "work")]
+        for part in parts:
+            part.mkdir()
+        for path in (place, *parts):
+            os.chmod(path, 0o755)
+        box.tier.own(place, *parts)
         console = sandbox.memory_file("console", b"")
         lock, status = (os.open(place / part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC) for part in ("lock", "status"))
         at = Path(sandbox.STAGE, "probe") if box.tier.map else place
-        options = ["--ro-bind", "/", "/", "--overlay-src", f"{at}/lower", "--overlay", f"{at}/upper", f"{at}/work", "/mnt"]
+        options = [
+            "--ro-bind",
+            "/",
+            "/",
+            "--overlay-src",
+            f"{at}/lower",
+            "--overlay",
+            f"{at}/upper",
+            f"{at}/work",
+            "/mnt",
+        ]
         options += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--file", "8", "/run/init"]
         try:
             await box.launch(

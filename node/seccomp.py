@@ -55,7 +55,7 @@ def program() -> bytes:
 
 
 def program_fd() -> int:
-    """The filter in a memory file, as bwrap and the fork server take it. bwrap reads from the file's position: one each."""
+    """The filter in a memory file. One for each bwrap, which reads on from the file's position."""
     fd = os.memfd_create("seccomp", os.MFD_CLOEXEC)
     os.write(fd, program())
     os.lseek(fd, 0, os.SEEK_SET)

@@ -42,7 +42,7 @@ async def session() -> None:
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
     channel.writer = asyncio.StreamWriter(transport, protocol, None, loop)
     await run_sftp_server(SFTPServer(channel), channel, channel, 3)
-    while transport.get_write_buffer_size():
+    while transport.get_write_buffer_size():  # the transport tells nobody when it is done
         await asyncio.sleep(0.001)
 
 

@@ -96,7 +96,9 @@ class Spawner:
                 socket.send_fds(self.requests, [message], [theirs.fileno(), *fds])
             except OSError as error:
                 ours.close()
-                raise errors.Fatal(f"The request is too large for the node, or it is out of resources: {error}.") from None
+                raise errors.Fatal(
+                    f"The request is too large for the node, or it is out of resources: {error}."
+                ) from None
         return Job(ours)
 
     async def dial(self, pidfd: int, port: int, listen: bool = False) -> socket.socket:
