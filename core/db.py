@@ -1,7 +1,8 @@
 """The one way to write, `@atomic_write`, and the few statements too hot for the ORM.
 
 Nothing else opens a write transaction. SQLite's busy handler is unfair: of four processes in a hot loop one starves for
-seconds. So on SQLite a write first queues for a file lock beside the database, which the kernel hands on in order.
+seconds. So on SQLite a write first queues for a file lock beside the database, which the kernel hands on in order. Both
+databases wait for each other's transactions 20 s at most (`config/env.py`), and then raise OperationalError.
 
 The ORM spends 250–520 µs on building each query before the database works. `fetch` and `insert` keep that out of the hot
 paths: one hand-written statement in, one built once, and real model objects on both sides.
@@ -10,17 +11,18 @@ paths: one hand-written statement in, one built once, and real model objects on 
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from datetime import UTC
 from decimal import Context, Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from django.db import connection, models, transaction
+from django.db import OperationalError, connection, models, transaction
 
 _held = threading.local()
 
@@ -62,14 +64,22 @@ def writing() -> bool:
 
 
 class _FairLock:
-    """Held from the moment it is made until `release`, which may be called twice. Only SQLite needs one."""
+    """Held from the moment it is made until `release`, which may be called twice. Only SQLite needs one.
+
+    Raises OperationalError where the queue alone took longer than SQLite may wait: something outside holds the
+    database, and if each in the queue then waited for it anew, the last would wait for all of them.
+    """
 
     def __init__(self) -> None:
         self._file: int | None = None
         if connection.vendor == "sqlite" and not connection.is_in_memory_db():
             path = Path(f"{connection.settings_dict['NAME']}.write-lock")
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            began = time.monotonic()
             fcntl.flock(self._file, fcntl.LOCK_EX)
+            if time.monotonic() - began > connection.settings_dict["OPTIONS"]["timeout"]:
+                self.release()
+                raise OperationalError("database is locked: nobody before this in the queue could write either")
 
     def release(self) -> None:
         if self._file is not None:
@@ -82,37 +92,54 @@ class _FairLock:
 M = TypeVar("M", bound=models.Model)
 
 
-def columns(model: type[models.Model], alias: str) -> str:
+def columns(model: type[models.Model], alias: str, *, without: frozenset[str] = frozenset()) -> str:
     """The model's columns for a SELECT that `fetch` reads, e.g. `i.id, i.name, …`."""
-    return ", ".join(f"{alias}.{field.column}" for field in model._meta.concrete_fields)
+    return ", ".join(f"{alias}.{field.column}" for field in _fields(model, without))
 
 
-def fetch(model: type[M], sql: str, parameters: Sequence[Any], *, extra: Sequence[str] = ()) -> list[M]:
-    """Rows of a model from one statement that selects `columns(model, …)` and then the `extra` ones, which become attributes."""
+def fetch(
+    model: type[M],
+    sql: str,
+    parameters: Sequence[Any],
+    *,
+    extra: Sequence[str] = (),
+    without: frozenset[str] = frozenset(),
+) -> list[M]:
+    """Rows of a model from one statement that selects `columns(…)` and then the `extra` ones, which become attributes.
+
+    Fields named in `without` are deferred, as by `QuerySet.defer`.
+    """
     with connection.cursor() as cursor:
         cursor.execute(sql, [adapted(value) for value in parameters])
         found = cursor.fetchall()
-    plan = _plan(model, connection.vendor)
-    names = [name for name, _ in plan] + list(extra)
-    convert = [(position, converter) for position, (_, converter) in enumerate(plan) if converter]
-    return [_revive(model, names, list(values), convert) for values in found]
+    names, conversions = _plan(model, without, connection.vendor)
+    names = [*names, *extra]
+    rows = []
+    for values in found:
+        row = model.__new__(model)
+        state = row._state = models.base.ModelState()
+        state.adding, state.db = False, "default"
+        facts = row.__dict__
+        facts.update(zip(names, values, strict=True))
+        for name, convert in conversions:
+            if facts[name] is not None:
+                facts[name] = convert(facts[name])
+        rows.append(row)
+    return rows
 
 
-def _revive(model: type[M], names: list[str], values: list[Any], convert: list[tuple[int, Callable]]) -> M:
-    for position, converter in convert:
-        if values[position] is not None:
-            values[position] = converter(values[position])
-    row = model.__new__(model)
-    row._state = models.base.ModelState()
-    row._state.adding, row._state.db = False, "default"
-    row.__dict__.update(zip(names, values, strict=True))
-    return row
+def _fields(model: type[models.Model], without: frozenset[str]) -> list[models.Field]:
+    return [field for field in model._meta.concrete_fields if field.attname not in without]
 
 
 @cache
-def _plan(model: type[models.Model], vendor: str) -> list[tuple[str, Callable | None]]:
-    """Each column's attribute and how the database's value becomes Python's."""
-    return [(field.attname, _converter(field, vendor)) for field in model._meta.concrete_fields]
+def _plan(
+    model: type[models.Model], without: frozenset[str], vendor: str
+) -> tuple[list[str], list[tuple[str, Callable[[Any], Any]]]]:
+    """Each column's attribute, and those whose value the database's driver leaves unlike Python's."""
+    fields = _fields(model, without)
+    conversions = [(field.attname, _converter(field, vendor)) for field in fields]
+    return [field.attname for field in fields], [(name, convert) for name, convert in conversions if convert]
 
 
 def _converter(field: models.Field, vendor: str) -> Callable | None:
@@ -123,7 +150,12 @@ def _converter(field: models.Field, vendor: str) -> Callable | None:
         return None
     if isinstance(kind, models.DecimalField):
         context, unit = Context(prec=kind.max_digits), Decimal(1).scaleb(-kind.decimal_places)
-        return lambda value: context.create_decimal_from_float(float(value)).quantize(unit, context=context)
+
+        @lru_cache(maxsize=4096)  # prices repeat
+        def exact(value: float) -> Decimal:
+            return context.create_decimal_from_float(float(value)).quantize(unit, context=context)
+
+        return exact
     converters: list[tuple[type[models.Field], Callable]] = [
         (models.UUIDField, UUID),
         # Django's driver parses times by the column's declared type already, but knows no zone.

@@ -38,6 +38,10 @@ LIFECYCLE = Lifecycle(
 )
 STATES = [*LIFECYCLE.transitions, "deleted"]
 SSH_USER = "lambda"
+# What no representation shows, some of it long: the hot reads leave it in the database.
+UNSHOWN = frozenset(
+    "account_id user_data host_key boot_id first_up_at wants_public_ip desired_state generation attempts next_attempt_at".split()
+)
 
 
 class Reads(models.QuerySet["Instance"]):
@@ -57,6 +61,7 @@ class Reads(models.QuerySet["Instance"]):
             "ORDER BY i.id DESC",
             [account.pk, account.pk, limit, (page - 1) * limit],
             extra=["resource_pk", "total"],
+            without=UNSHOWN,
         )
         return rows, rows[0].total if rows else Counter.of(account, "instance")
 
@@ -68,6 +73,7 @@ class Reads(models.QuerySet["Instance"]):
             "WHERE i.id = %s AND i.account_id = %s",
             [key, account.pk],
             extra=["resource_pk"],
+            without=UNSHOWN,
         )
         return rows[0] if rows else None
 
@@ -157,6 +163,8 @@ class Instance(Row):
 
     def month_to_date_cost(self, now: datetime | None = None) -> Decimal:
         """What it cost since the month began (UTC): closed spans and the one still running, exact to the second."""
+        if self.metered_from is None and not self.closed_cost:
+            return Decimal(0)
         now = now or timezone.now()
         month = month_of(now)
         closed = self.closed_cost if self.cost_month == month.date() else Decimal(0)
@@ -212,4 +220,4 @@ class Instance(Row):
 
 @cache
 def _columns() -> str:
-    return db.columns(Instance, "i")
+    return db.columns(Instance, "i", without=UNSHOWN)
