@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
 from django.http import Http404
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
@@ -69,7 +70,7 @@ class ViewSet(ViewSetMixin, APIView):
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self._count(request)
         self.check_permissions(request)
-        if any("\x00" in text for pair in request.query_params.items() for text in pair):
+        if "\x00" in request.path or any("\x00" in text for pair in request.query_params.items() for text in pair):
             raise Invalid("The address contains the NUL character")
         allowed = set(self.understood())
         unknown = sorted(set(request.query_params) - allowed)
@@ -81,6 +82,8 @@ class ViewSet(ViewSetMixin, APIView):
         plain = request._request
         try:
             credential = plain.credential = request.auth
+        except DatabaseError:
+            raise  # our trouble, which nobody is charged for
         except Exception:
             plain.rate_decision = limits.limiter().hit(anonymous_key(plain), limits.ANONYMOUS)
             if not plain.rate_decision.allowed:

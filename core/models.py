@@ -83,6 +83,19 @@ class Event(models.Model):
             """Those that came later in commit order than an event read from the database."""
             return self.extra(where=["(txid, seq) > (%s, %s)"], params=[event.txid, event.seq])
 
+        def adopt(self) -> None:
+            """Put events that were restored from another PostgreSQL server before all that this one will write.
+
+            Their transactions' numbers may be ahead of this server's, which would hide them for months.
+            """
+            if connection.vendor != "postgresql":
+                return
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE core_event SET txid = txid - newest - 1 FROM (SELECT max(txid) AS newest FROM core_event) AS log "
+                    "WHERE newest >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+                )
+
         def until(self, event: "Event") -> "Event.Reads":
             """The event and those before it in commit order."""
             return self.extra(where=["(txid, seq) <= (%s, %s)"], params=[event.txid, event.seq])

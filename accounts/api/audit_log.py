@@ -110,11 +110,11 @@ class AuditLog(ViewSet):
 
     def list(self, request) -> Answer[Page[AuditEntryOut]]:
         """List what was done, or export it."""
-        rows = Event.objects.for_account(request.account).committed()
+        rows = Event.objects.for_account(request.account)
         if self._exports(request):
-            rows, _ = AuditFilters.select(request, rows)
+            rows, _ = AuditFilters.select(request, rows.committed())
             return StreamingHttpResponse(_lines(rows), content_type=NDJSON)  # type: ignore[return-value]
-        return Answer(AuditFilters.page(request, rows.order_by("-txid", "-seq"), representation))
+        return Answer(AuditFilters.page(request, rows, representation))
 
     def _exports(self, request) -> bool:
         given = request.query_params

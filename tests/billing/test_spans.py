@@ -103,7 +103,7 @@ def _settled(row):
     return _up(row) if row.desired_state == "running" else instances.mark_stopped(instance=row)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.sampled_from(sorted(VERBS)), st.integers(min_value=1, max_value=5 * 24 * 3600 * 1000)), max_size=12
