@@ -85,7 +85,7 @@ class RequestIdMiddleware:
 class ApiMiddleware:
     """Where `/v1` leaves the dashboard's path: a client with a key needs no session, no CSRF and no messages.
 
-    Only a browser that is signed in and sends no key goes on, for the browsable API.
+    Only a browser goes on, for the browsable API.
     """
 
     def __init__(self, get_response):
@@ -117,8 +117,7 @@ class ApiMiddleware:
         except DisallowedHost:
             return refuse(Invalid("This Lambda does not answer under that host name", suggestion=f"Use {settings.LAMBDA_BASE_URL}"))
         _measure(request)
-        keyed = "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META
-        if not keyed and settings.SESSION_COOKIE_NAME in request.COOKIES:
+        if _from_a_browser(request):
             return self.get_response(request)
         match = request.resolver_match = resolve(request.path_info)
         response = match.func(request, *match.args, **match.kwargs)
@@ -135,6 +134,14 @@ class ApiMiddleware:
         credential = getattr(request, "credential", None)
         for name, value in (credential.headers if credential else {}).items():
             response[name] = value
+
+
+def _from_a_browser(request: HttpRequest) -> bool:
+    """A page needs the dashboard's headers, above all its CSP; a signed-in user without a key needs the session."""
+    if "text/html" in request.META.get("HTTP_ACCEPT", ""):
+        return True
+    keyed = "HTTP_AUTHORIZATION" in request.META or "HTTP_X_API_KEY" in request.META
+    return not keyed and settings.SESSION_COOKIE_NAME in request.COOKIES
 
 
 def _measure(request: HttpRequest) -> None:

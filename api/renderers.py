@@ -1,4 +1,4 @@
-"""How answers look: the envelope around a view's plain data, as compact JSON, and the browsable pages."""
+"""How answers look: the envelope around a view's data, as compact JSON. Pages for a browser: `browsable.py`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,11 +6,10 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar
 
 import orjson
-from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 
 from core import context
-
 
 T = TypeVar("T")
 
@@ -27,7 +26,7 @@ def public_id(prefix: str) -> dict[str, Any]:
     return like(f"{prefix}_01m803p6fsep5t56hn7y1dmqyp") | {"pattern": f"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"}
 
 
-class Answer(Generic[T], Response):
+class Answer(Generic[T], Response):  # noqa: PYI059  (DRF's Response[…] forgets its parameter)
     """What an action answers, with 200. Its annotation is its documentation: `def retrieve(…) -> Answer[InstanceOut]`.
 
     mypy holds the code to the annotation and `api/openapi.py` publishes it. `Answer[A] | Accepted[A]` is one of two.
@@ -166,6 +165,12 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value, default=_plain, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
+def indented(data: Any, *, bare: bool) -> str:
+    """What goes over the wire, for people to read."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+    return orjson.dumps(envelope(data, bare=bare), default=_plain, option=options).decode()
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"  # money is a decimal string: a float would lose cents
@@ -180,23 +185,3 @@ class EnvelopeRenderer(BaseRenderer):
     def render(self, data, accepted_media_type=None, renderer_context=None) -> bytes:
         view = (renderer_context or {}).get("view")
         return dumps(envelope(data, bare=getattr(view, "bare", False)))
-
-
-class BrowsableRenderer(BrowsableAPIRenderer):
-    """The same answers as a page, for people with a browser."""
-
-    def get_default_renderer(self, view):
-        return EnvelopeRenderer()
-
-    def get_rendered_html_form(self, data, view, method, request):
-        return None  # the raw JSON form shows exactly what a client would send
-
-    def get_filter_form(self, data, view, request):
-        return None
-
-    def get_content(self, renderer, data, accepted_media_type, renderer_context):
-        view = renderer_context["view"]
-        shown = envelope(data, bare=getattr(view, "bare", False))
-        return orjson.dumps(
-            shown, default=_plain, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
-        ).decode()

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from api.browsable import curl
+
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 TOKEN = re.compile(
     r"""(?P<key>"[\w.-]+"(?=:))|(?P<string>"(?:\\.|[^"\\])*"|'[^']*')|(?P<number>(?<![\w.:/])-?\d+(?:\.\d+)?(?![\w.-]))"""
@@ -19,18 +21,11 @@ def samples(method: str, path: str, body: Any) -> list[tuple[str, str, SafeStrin
     """(language, its name, code) of one request."""
     url = settings.LAMBDA_BASE_URL + path
     made = {
-        "curl": _curl(method, url, body),
+        "curl": curl(method, url, body),
         "python": _python(method, url, body),
         "javascript": _javascript(method, url, body),
     }
     return [(language, name, colour(made[language])) for language, name in LANGUAGES.items()]
-
-
-def _curl(method: str, url: str, body: Any) -> str:
-    lines = [f"curl {'' if method == 'GET' else f'-X {method} '}{url}", '-H "Authorization: Bearer $LAMBDA_API_KEY"']
-    if body is not None:
-        lines += ['-H "Content-Type: application/json"', f"-d '{as_json(body)}'"]
-    return " \\\n  ".join(lines)
 
 
 def _python(method: str, url: str, body: Any) -> str:

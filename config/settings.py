@@ -186,7 +186,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.DashboardSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["api.permissions.HasScope"],
-    "DEFAULT_RENDERER_CLASSES": ["api.renderers.EnvelopeRenderer", "api.renderers.BrowsableRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["api.renderers.EnvelopeRenderer", "api.browsable.BrowsableRenderer"],
     "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "api.openapi.OperationSchema",
     "DEFAULT_PAGINATION_CLASS": None,
