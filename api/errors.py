@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404
+from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
 
@@ -187,6 +187,8 @@ def known(failure: Exception) -> LambdaError:
             return PayloadTooLarge(MESSAGES[413][1])
         case drf.ParseError():
             return InvalidJson(str(failure.detail))
+        case UnreadablePostError():
+            return Invalid("Malformed request: the body broke off or is not framed as its headers say")
         case SuspiciousOperation():
             return Invalid(MESSAGES[400][1])
         case OperationalError() | InterfaceError():

@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 import structlog
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.urls import resolve
 
 from api import errors, limits
@@ -148,7 +148,10 @@ def _measure(request: HttpRequest) -> None:
     """Give a chunked body its length: Django reads none without, though the server knows where it ends."""
     chunked = request.META.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
     if chunked and request.META.get("wsgi.input_terminated"):
-        body = request.META["wsgi.input"].read(MAX_BYTES + 1)
+        try:
+            body = request.META["wsgi.input"].read(MAX_BYTES + 1)
+        except Exception as broken:  # each server has its own words for chunks that are none
+            raise UnreadablePostError(*broken.args) from broken
         request.META["CONTENT_LENGTH"] = str(len(body))
         request._stream = BytesIO(body)
 
