@@ -112,6 +112,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     server = await asyncio.start_unix_server(control.serve, sock=bind_control(path), limit=REQUEST_BYTES)
     fleet.spawner.start()
     recovery.begin(fleet)
+    fleet.spawn(fleet.trim_consoles())
     log.info("the node agent serves %s", home.path)
     await ended.wait()
     server.close()

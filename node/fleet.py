@@ -22,7 +22,7 @@ from node.spawner import Spawner
 
 log = logging.getLogger(__name__)
 
-CONSOLE_MAX = 1 << 20
+CONSOLE_SECONDS = 5
 EXIT_GRACE = 3.0  # seconds that instances get to end when the agent takes them with it
 CHANGEABLE = {"generation", "start", "hostname"}  # of a specification, without it being another one
 
@@ -277,6 +277,14 @@ class Fleet:
             opened.seek(max(0, file.stat().st_size - max(0, max_bytes)))
             return opened.read().decode("latin-1")
         return ""
+
+    async def trim_consoles(self) -> None:
+        """Keep the consoles from filling the disk, for as long as the agent runs."""
+        while True:
+            await asyncio.sleep(CONSOLE_SECONDS)
+            for instance in self.instances.values():
+                if instance.running:
+                    instance.directory.trim_console()
 
     async def probe(self) -> dict:
         return await probe.run(self)

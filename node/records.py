@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 PRIVATE = 0o700
+CONSOLE_MOST, CONSOLE_KEPT = 1 << 20, 1 << 18  # bytes
 
 
 @dataclass
@@ -103,6 +104,18 @@ class Directory:
             os.close(fd)
             return None
         return fd
+
+    def trim_console(self) -> None:
+        """Cut a long console to its newest part. Its writers append, so they go on at the new end.
+
+        What is written in the moment between the two steps is lost; a console is no archive.
+        """
+        with contextlib.suppress(FileNotFoundError), self.console.open("r+b") as file:
+            if os.fstat(file.fileno()).st_size > CONSOLE_MOST:
+                file.seek(-CONSOLE_KEPT, os.SEEK_END)
+                kept = file.read().partition(b"\n")[2]
+                file.truncate(0)
+                os.pwrite(file.fileno(), kept, 0)
 
     def old_disks(self, current: int) -> Iterator[Path]:
         for path in self.path.glob("disk-*"):

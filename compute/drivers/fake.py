@@ -67,7 +67,9 @@ class FakeDriver:
             self._begin("probe")
         except base.DriverError as error:
             return base.Capabilities(ok=False, reason=str(error), remedy="Nothing to mend: a test asked for it.")
-        return base.Capabilities(ok=True, tier="fake", limits=dict.fromkeys(("cpu", "memory", "pids", "disk"), "none"), os="Fake OS 1")
+        return base.Capabilities(
+            ok=True, tier="fake", limits=dict.fromkeys(("cpu", "memory", "pids", "disk"), "none"), os="Fake OS 1"
+        )
 
     def create(self, spec: base.InstanceSpec) -> base.Observed:
         self._begin("create")
@@ -114,9 +116,7 @@ class FakeDriver:
 
         return self._change("restart", instance_id, generation, again)
 
-    def resize(
-        self, instance_id: str, *, vcpus: int, memory_mb: int, disk_gb: int, generation: int
-    ) -> base.Observed:
+    def resize(self, instance_id: str, *, vcpus: int, memory_mb: int, disk_gb: int, generation: int) -> base.Observed:
         sizes = {"vcpus": vcpus, "memory_mb": memory_mb, "disk_gb": disk_gb}
         return self._change("resize", instance_id, generation, lambda machine: machine["spec"].update(sizes))
 
@@ -204,7 +204,9 @@ class FakeDriver:
 
     def _fence(self, machine: dict[str, Any], generation: int) -> None:
         if generation < machine["generation"]:
-            raise base.Conflict(f"The operation has generation {generation}, but {machine['generation']} was already carried out.")
+            raise base.Conflict(
+                f"The operation has generation {generation}, but {machine['generation']} was already carried out."
+            )
 
     def _ensure_running(self, machine: dict[str, Any]) -> None:
         if machine["state"] != "running":

@@ -50,12 +50,21 @@ class Login:
 @contextlib.contextmanager
 def home_for(who: Login) -> Iterator[Path]:
     """A directory for an agent, closed to others. Not pytest's own: that one is closed to ordinary users time and again."""
-    home = Path(tempfile.mkdtemp(prefix="lambda-test-", dir="/var/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="lambda-test-"))
     who.own(home)
     try:
         yield home
     finally:
         shutil.rmtree(home)
+
+
+@cache
+def images_for(who: Login) -> Path:
+    """Where all agents of a tier keep their image, so that it is built once; gone when the tests end."""
+    place = Path(tempfile.mkdtemp(prefix="lambda-test-images-"))
+    atexit.register(shutil.rmtree, place)
+    who.own(place)
+    return place
 
 
 @cache
@@ -78,15 +87,19 @@ def login(tier: str) -> Login:
             *("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"),
             *("env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={staged}", python),
         )
-        tried = subprocess.run([*command, "-c", "import asyncssh, node.agent"], capture_output=True, check=False, cwd="/")
+        tried = subprocess.run(
+            [*command, "-c", "import asyncssh, node.agent"], capture_output=True, check=False, cwd="/"
+        )
         if tried.returncode == 0:
             return Login(tier, command, user)
-    pytest.skip(f"install Debian's python3 in version {sys.version_info[0]}.{sys.version_info[1]}: the venv's is private")
+    pytest.skip(
+        f"install Debian's python3 in version {sys.version_info[0]}.{sys.version_info[1]}: the venv's is private"
+    )
 
 
 def stage() -> Path:
     """Copy what an agent imports to where everybody may read; gone when the tests end."""
-    target = Path(tempfile.mkdtemp(prefix="lambda-test-code-", dir="/var/tmp"))
+    target = Path(tempfile.mkdtemp(prefix="lambda-test-code-"))
     atexit.register(shutil.rmtree, target)
     target.chmod(0o755)
     shutil.copytree(CHECKOUT / "node", target / "node", ignore=shutil.ignore_patterns("__pycache__"))
@@ -115,6 +128,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.home.mkdir(exist_ok=True)
         self.who.own(self.home)
+        (self.home / "images").symlink_to(images_for(self.who))
         self.driver = LocalDriver(self.home)
         self.log = self.home / "agent.log"
         self.key = self.home / "key"
@@ -195,7 +209,13 @@ class Agent:
         return ["-F", "/dev/null", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
 
     def ssh(
-        self, seen: Observed, *command: str, options: tuple[str, ...] = (), stdin: bytes = b"", timeout: float = 20, key: Path | None = None
+        self,
+        seen: Observed,
+        *command: str,
+        options: tuple[str, ...] = (),
+        stdin: bytes = b"",
+        timeout: float = 20,
+        key: Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a command by the OpenSSH client. `command` is one shell line, or nothing for a shell."""
         argv = ["ssh", *self.ssh_options(seen, key=key), *options, f"lambda@{seen.endpoint.host}", *command]

@@ -30,7 +30,6 @@ def own_agent(agent: Agent) -> Iterator[Callable[..., Agent]]:
 
         def make(**fields) -> Agent:
             home = stack.enter_context(agents.home_for(agent.who))
-            (home / "images").symlink_to(agent.home / "images")
             made = Agent(agent.who, home, **fields)
             stack.callback(made.close)
             return made

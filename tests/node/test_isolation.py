@@ -45,7 +45,9 @@ while time.monotonic() < end:
 print(len(seen) > 10, sorted(found))
 """
     with subprocess.Popen(
-        ["ssh", *agent.ssh_options(seen), f"lambda@{seen.endpoint.host}", "sudo python3 -"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["ssh", *agent.ssh_options(seen), f"lambda@{seen.endpoint.host}", "sudo python3 -"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as watcher:
         watcher.stdin.write(spy.encode())
         watcher.stdin.close()
@@ -62,7 +64,9 @@ def test_a_link_inside_never_leads_a_copy_to_the_hosts_files(agent, seen, tmp_pa
     there = f"lambda@{seen.endpoint.host}:trap/etc"
     subprocess.run(["scp", protocol, *agent.ssh_options(seen), f"{there}/hostname", tmp_path / "got"], check=True)
     assert (tmp_path / "got").read_text() == "jail-1\n"
-    absent = subprocess.run(["scp", protocol, *agent.ssh_options(seen), f"{there}/ssh/ssh_config", tmp_path], check=False)
+    absent = subprocess.run(
+        ["scp", protocol, *agent.ssh_options(seen), f"{there}/ssh/ssh_config", tmp_path], check=False
+    )
     assert absent.returncode == 1
 
 
@@ -87,7 +91,9 @@ for pid in children: os.waitpid(pid, 0)
     limit, made = map(int, agent.python(full, program).split())
     assert limit == 2048
     assert limit - 60 < made < limit
-    with subprocess.Popen(["ssh", *agent.ssh_options(full), f"lambda@{full.endpoint.host}", "python3 -"], stdin=subprocess.PIPE) as busy:
+    with subprocess.Popen(
+        ["ssh", *agent.ssh_options(full), f"lambda@{full.endpoint.host}", "python3 -"], stdin=subprocess.PIPE
+    ) as busy:
         busy.stdin.write(program.replace("print", "time.sleep(1.5); print").encode())
         busy.stdin.close()
         time.sleep(1)
@@ -119,7 +125,15 @@ for family, address in ((socket.AF_INET, ("127.0.0.1", {tcp.getsockname()[1]})),
 
 def test_files_of_the_host_are_not_there(agent, seen):
     mine = Path.home() / ".ssh"
-    hidden = [str(agent.home), str(Path.cwd()), str(mine), "/var/lib/postgresql", "/etc/ssh/sshd_config", "/etc/ssl/private", "/sys/class"]
+    hidden = [
+        str(agent.home),
+        str(Path.cwd()),
+        str(mine),
+        "/var/lib/postgresql",
+        "/etc/ssh/sshd_config",
+        "/etc/ssl/private",
+        "/sys/class",
+    ]
     assert agent.run(seen, "; ".join(f"[ ! -e {path} ] || echo {path}" for path in hidden)) == ""
     accounts = agent.run(seen, "cat /etc/passwd; sudo cat /etc/shadow; ls /home")
     assert "lambda" in accounts
@@ -152,7 +166,10 @@ numbers = {"x86_64": (321, 250, 425, 298, 323), "aarch64": (280, 219, 425, 241, 
 print([errno.errorcode[(libc.syscall(number, 0, 0, 0, 0, 0), ctypes.get_errno())[1]] for number in numbers])
 """
     assert agent.python(seen, program) == str(["EPERM"] * 5)
-    assert agent.run(seen, "sudo grep Seccomp: /proc/1/status /proc/self/status | awk '{print $2}'").split() == ["2", "2"]
+    assert agent.run(seen, "sudo grep Seccomp: /proc/1/status /proc/self/status | awk '{print $2}'").split() == [
+        "2",
+        "2",
+    ]
 
 
 def test_taking_too_much_memory_ends_the_taker_and_not_the_instance(agent, seen):
@@ -185,7 +202,10 @@ def test_killing_everything_inside_leaves_the_instance_running(agent, seen):
 def test_instances_do_not_reach_each_other(agent, seen):
     other = agent.create(hostname="jail-2")
     agent.run(other, "echo private > secret; nohup python3 -m http.server 8200 > /dev/null 2>&1 & sleep 0.6")
-    assert agent.ssh(seen, f"curl --noproxy '*' -sm2 http://{other.endpoint.host}:8200/ http://127.0.0.1:8200/").returncode != 0
+    assert (
+        agent.ssh(seen, f"curl --noproxy '*' -sm2 http://{other.endpoint.host}:8200/ http://127.0.0.1:8200/").returncode
+        != 0
+    )
     assert "secret" not in agent.run(seen, "ls")
 
 

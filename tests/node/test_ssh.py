@@ -45,7 +45,12 @@ def test_sudo_says_what_it_does_not_know(agent, seen):
 def test_what_people_expect_in_a_shell_is_there(agent, seen):
     tools = "bash curl git python3 ps less scp ssh tar gzip sed awk grep find vi"
     agent.run(seen, f"for tool in {tools}; do command -v $tool || exit 1; done")
-    assert agent.run(seen, "python3 -c 'import ssl, sqlite3; print(len(ssl.create_default_context().get_ca_certs()) > 10)'") == "True"
+    assert (
+        agent.run(
+            seen, "python3 -c 'import ssl, sqlite3; print(len(ssl.create_default_context().get_ca_certs()) > 10)'"
+        )
+        == "True"
+    )
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
@@ -81,7 +86,9 @@ def test_a_login_shell_reads_commands_from_its_input(agent, seen):
 def test_the_clients_language_arrives_and_other_variables_do_not(agent, seen):
     environment = {**os.environ, "LC_ALL": "C", "LD_PRELOAD_X": "1"}
     argv = ["ssh", *agent.ssh_options(seen), "-o", "SendEnv=LC_ALL LD_PRELOAD_X", f"lambda@{seen.endpoint.host}", "env"]
-    lines = subprocess.run(argv, capture_output=True, env=environment, timeout=20, check=True).stdout.decode().splitlines()
+    lines = (
+        subprocess.run(argv, capture_output=True, env=environment, timeout=20, check=True).stdout.decode().splitlines()
+    )
     assert "LC_ALL=C" in lines
     assert not [line for line in lines if line.startswith("LD_PRELOAD_X")]
 
@@ -201,7 +208,10 @@ def forward(agent: Agent, seen: Observed) -> Callable[[str], subprocess.Popen]:
 
     def make(rule: str) -> subprocess.Popen:
         made.append(
-            subprocess.Popen(["ssh", *agent.ssh_options(seen), "-N", "-L", rule, f"lambda@{seen.endpoint.host}"], stderr=subprocess.PIPE)
+            subprocess.Popen(
+                ["ssh", *agent.ssh_options(seen), "-N", "-L", rule, f"lambda@{seen.endpoint.host}"],
+                stderr=subprocess.PIPE,
+            )
         )
         return made[-1]
 
@@ -228,7 +238,10 @@ def free_port() -> int:
 
 
 def test_a_port_of_the_instance_can_be_forwarded(agent, seen, forward):
-    agent.run(seen, "mkdir -p www; echo inside > www/x; cd www; nohup python3 -m http.server 8123 --bind 127.0.0.1 > /dev/null 2>&1 & sleep 0.7")
+    agent.run(
+        seen,
+        "mkdir -p www; echo inside > www/x; cd www; nohup python3 -m http.server 8123 --bind 127.0.0.1 > /dev/null 2>&1 & sleep 0.7",
+    )
     port = free_port()
     forward(f"{port}:localhost:8123")
     with connect(port) as there:

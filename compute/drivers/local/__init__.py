@@ -49,9 +49,7 @@ class LocalDriver:
     def restart(self, instance_id: str, *, generation: int) -> base.Observed:
         return self._observe("restart", WORK_SECONDS, id=instance_id, generation=generation)
 
-    def resize(
-        self, instance_id: str, *, vcpus: int, memory_mb: int, disk_gb: int, generation: int
-    ) -> base.Observed:
+    def resize(self, instance_id: str, *, vcpus: int, memory_mb: int, disk_gb: int, generation: int) -> base.Observed:
         sizes = {"vcpus": vcpus, "memory_mb": memory_mb, "disk_gb": disk_gb}
         return self._observe("resize", ANSWER_SECONDS, id=instance_id, generation=generation, **sizes)
 
@@ -82,7 +80,9 @@ class LocalDriver:
             raise KINDS[error.kind](str(error)) from None
         except client.Unreachable as error:
             if error.sent:
-                raise base.Retryable(f"The node agent did not answer in time, the outcome is unknown: {error}.") from None
+                raise base.Retryable(
+                    f"The node agent did not answer in time, the outcome is unknown: {error}."
+                ) from None
             raise base.Retryable(NOT_RUNNING) from None
 
 

@@ -35,7 +35,14 @@ def make_spec(driver: Driver) -> Iterator[Callable[..., InstanceSpec]]:
     made: list[InstanceSpec] = []
 
     def make(**changes) -> InstanceSpec:
-        facts = {"hostname": "web-1", "image": "debian-12", "vcpus": 1, "memory_mb": 256, "disk_gb": 5, "ssh_keys": (KEY,)}
+        facts = {
+            "hostname": "web-1",
+            "image": "debian-12",
+            "vcpus": 1,
+            "memory_mb": 256,
+            "disk_gb": 5,
+            "ssh_keys": (KEY,),
+        }
         made.append(InstanceSpec(**{"id": f"inst_{os.getpid()}x{next(numbers)}", **facts, **changes}))
         return made[-1]
 
