@@ -55,23 +55,28 @@ def run(key: str, request, handler: Callable[[], Response], *, bare: bool) -> Re
     fingerprint = sha256(
         request.META.get("QUERY_STRING", "").encode() + b"\n" + orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)
     ).hexdigest()
+    with atomic_write():
+        mine = IdempotencyRecord(digest=digest, fingerprint=fingerprint)
+        IdempotencyRecord.objects.filter(digest=digest, created_at__lt=timezone.now() - KEPT).delete()
+        found = _claim(mine)
+        if found.pk != mine.pk:
+            return _replay(found, key, fingerprint)
+        response = handler()
+        body = dumps(envelope(response.data, bare=bare))
+        found.status, found.sealed_body = response.status_code, _seal(key, body)
+        found.save(update_fields=["status", "sealed_body"])
+        return _answer(body, response)
+
+
+def _claim(mine: IdempotencyRecord) -> IdempotencyRecord:
+    """The key's record: `mine`, or that of a twin who was first. Waits for one that is not yet committed."""
     try:
-        with atomic_write():
-            mine = IdempotencyRecord(digest=digest, fingerprint=fingerprint)
-            IdempotencyRecord.objects.filter(digest=digest, created_at__lt=timezone.now() - KEPT).delete()
-            IdempotencyRecord.objects.bulk_create([mine], ignore_conflicts=True)
-            found = IdempotencyRecord.objects.get(digest=digest)
-            if found.pk != mine.pk:
-                return _replay(found, key, fingerprint)
-            response = handler()
-            body = dumps(envelope(response.data, bare=bare))
-            found.status, found.sealed_body = response.status_code, _seal(key, body)
-            found.save(update_fields=["status", "sealed_body"])
-            return _answer(body, response)
+        IdempotencyRecord.objects.bulk_create([mine], ignore_conflicts=True)
     except OperationalError as busy:
-        if "locked" in str(busy) or "timeout" in str(busy):
-            raise IdempotencyInProgress("The first request with this Idempotency-Key is still running. Try again") from busy
+        if "lock timeout" in str(busy):
+            raise IdempotencyInProgress("The first request with this Idempotency-Key still runs. Try again") from busy
         raise
+    return IdempotencyRecord.objects.get(digest=mine.digest)
 
 
 def _replay(found: IdempotencyRecord, key: str, fingerprint: str) -> HttpResponse:

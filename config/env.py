@@ -90,6 +90,11 @@ def database(name: str, sqlite: Path) -> dict[str, Any]:
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql") or not parts.path.strip("/"):
         raise BadEnvironment(name, f"{parts.scheme}://…", "postgres://user:password@host:port/name")
+    patience = {
+        "options": "-c lock_timeout=20s",  # as SQLite: a row held for longer is held by something that went wrong
+        "connect_timeout": "5",  # seconds
+        "tcp_user_timeout": "10000",  # ms until a machine that vanished counts as gone
+    }
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
@@ -99,5 +104,5 @@ def database(name: str, sqlite: Path) -> dict[str, Any]:
         "PORT": str(parts.port or ""),
         "CONN_MAX_AGE": None,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": dict(parse_qsl(parts.query)),
+        "OPTIONS": patience | dict(parse_qsl(parts.query)),
     }

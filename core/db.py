@@ -1,8 +1,7 @@
 """The one way to write, `@atomic_write`, and the few statements too hot for the ORM.
 
 Nothing else opens a write transaction. SQLite's busy handler is unfair: of four processes in a hot loop one starves for
-seconds. So on SQLite a write first queues for a file lock beside the database, which the kernel hands on in order. Both
-databases wait for each other's transactions 20 s at most (`config/env.py`), and then raise OperationalError.
+seconds. So on SQLite a write first queues for a file lock beside the database, which the kernel hands on in order.
 
 The ORM spends 250–520 µs on building each query before the database works. `fetch` and `insert` keep that out of the hot
 paths: one hand-written statement in, one built once, and real model objects on both sides.
@@ -24,6 +23,7 @@ from uuid import UUID
 import orjson
 from django.db import OperationalError, connection, models, transaction
 
+PATIENCE = 20  # seconds in the queue, as long as SQLite itself waits (`config/env.py`)
 _held = threading.local()
 
 
@@ -77,7 +77,7 @@ class _FairLock:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             began = time.monotonic()
             fcntl.flock(self._file, fcntl.LOCK_EX)
-            if time.monotonic() - began > connection.settings_dict["OPTIONS"]["timeout"]:
+            if time.monotonic() - began > PATIENCE:
                 self.release()
                 raise OperationalError("database is locked: nobody before this in the queue could write either")
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from config.supervisor import die_with_parent
 
@@ -41,6 +42,13 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"this does not start: {' '.join(self.command)}")
             time.sleep(0.02)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.stop()
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it at once: SIGINT in good order, SIGQUIT (PostgreSQL) and SIGKILL as if the machine had failed."""
@@ -114,18 +122,9 @@ def folder() -> Iterator[Path]:
 
 
 def main(command: list[str]) -> int:
-    with folder() as home:
-        servers = [postgresql(home), redis()]
-        try:
-            for server in servers:
-                server.start()
-            database, cache = (server.url for server in servers)
-            return subprocess.call(
-                command, env=os.environ | {"LAMBDA_DATABASE_URL": database, "LAMBDA_REDIS_URL": cache}
-            )
-        finally:
-            for server in servers:
-                server.stop()
+    with folder() as home, postgresql(home) as database, redis() as cache:
+        addresses = {"LAMBDA_DATABASE_URL": database.url, "LAMBDA_REDIS_URL": cache.url}
+        return subprocess.call(command, env=os.environ | addresses)
 
 
 if __name__ == "__main__":
