@@ -108,7 +108,7 @@ def banner(url: str, demo: Demo | None, ssh: str, missing: list[str]) -> str:
         create = f"-H 'Content-Type: application/json' -d '{json.dumps({'name': 'my-instance', **INSTANCE})}'"
         lines += [
             f"     Sign in     {EMAIL} / {demo.password}",
-            f"     API         {url}/v1/",
+            f"     API         {url}/v1/     its reference {url}/docs",
             f"     API key     {demo.api_key}",
             f"     Admin       {url}/admin/   (the same sign-in)",
             f"                 all of it is also in {shown(settings.LAMBDA_HOME / 'demo.env')}",
