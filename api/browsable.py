@@ -48,12 +48,8 @@ def _calls(view: Any, request: Any) -> Any:
     for method, action in getattr(view, "action_map", {}).items():
         if method not in ("head", "options"):
             takes = view.takes.get(action)
-            body = takes.example if takes else None
-            yield (
-                method.upper(),
-                json.dumps(body, indent=2, ensure_ascii=False) if body else "",
-                curl(method, url, body),
-            )
+            body = json.dumps(takes.example, indent=2, ensure_ascii=False) if takes and takes.example else ""
+            yield method.upper(), body, curl(method, url, body)
 
 
 def _page(request: Any, number: int) -> str:
@@ -62,10 +58,10 @@ def _page(request: Any, number: int) -> str:
     return f"{request.path}?{query.urlencode()}"
 
 
-def curl(method: str, url: str, body: Any = None) -> str:
-    """The request as one would type it, over several lines where it has a body."""
+def curl(method: str, url: str, body: str = "") -> str:
+    """The request as one would type it; `body` is JSON."""
     asked = "" if method.upper() == "GET" else f"-X {method.upper()} "
     lines = [f"curl {asked}{shlex.quote(url)}", '-H "Authorization: Bearer $LAMBDA_API_KEY"']
-    if body is not None:
-        lines += ['-H "Content-Type: application/json"', f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}"]
+    if body:
+        lines += ['-H "Content-Type: application/json"', f"-d {shlex.quote(body)}"]
     return " \\\n  ".join(lines)

@@ -21,7 +21,7 @@ def samples(method: str, path: str, body: Any) -> list[tuple[str, str, SafeStrin
     """(language, its name, code) of one request."""
     url = settings.LAMBDA_BASE_URL + path
     made = {
-        "curl": curl(method, url, body),
+        "curl": curl(method, url, as_json(body) if body else ""),
         "python": _python(method, url, body),
         "javascript": _javascript(method, url, body),
     }

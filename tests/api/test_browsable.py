@@ -79,4 +79,4 @@ def test_a_session_writes_only_with_its_csrf_token(browser, alice):
 
 def test_a_curl_line_survives_the_shell():
     assert curl("GET", "http://x/v1/a?q='$(id)'").startswith("""curl 'http://x/v1/a?q='"'"'$(id)'"'"''""")
-    assert """-d '{"name": "it'"'"'s"}'""" in curl("POST", "http://x", {"name": "it's"})
+    assert """-d '{"name": "it'"'"'s"}'""" in curl("POST", "http://x", """{"name": "it's"}""")
