@@ -1,15 +1,88 @@
-"""Sign-up: a new user gets an account of their own, with the user as its owner."""
+"""Where django-allauth asks what is ours to say: what sign-up makes, when somebody must prove again that it is them,
+and how second factors are named and kept."""
 
+import base64
+import hmac
+import time
+from hashlib import sha256
+
+from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.core import context
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.http import HttpRequest
 
-from accounts.actions import accounts
+from accounts.actions import accounts, members
+from accounts.models import Membership
+from accounts.models.membership import SECOND_FACTORS
 from core.db import atomic_write
+
+INVITATION = "invitation"  # of the session: the id of the membership whose link was opened before signing up
 
 
 class AccountAdapter(DefaultAccountAdapter):
     def save_user(self, request, user, form, commit=True):
+        """A new user becomes a member where their address was invited, else the owner of an account of their own."""
         with atomic_write():
             user = super().save_user(request, user, form, commit=commit)
-            if commit:
+            if not commit:
+                return user
+            invited = _invited(request, user.email)
+            if invited:
+                members.accept(member=invited, user=user, by=user.actor)
+                request.session["account"] = invited.account.public_id
+            else:
                 accounts.create(name=user.email.partition("@")[0], owner=user, by=user.actor)
         return user
+
+    def is_reauthentication_required(self, *, app, **kwargs):
+        """Not while the last proof, be it the sign-in itself, is recent. (allauth alone would not count a sign-in.)"""
+        request = context.request
+        records = get_authentication_records(request, request.user)
+        return not records or time.time() - records[-1]["at"] >= app_settings.REAUTHENTICATION_TIMEOUT
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        return request.client_ip  # which knows our trusted proxies
+
+
+def _invited(request: HttpRequest, email: str) -> Membership | None:
+    """The invitation that this browser opened, if it is for this address and still stands."""
+    key = request.session.pop(INVITATION, None)
+    member = Membership.with_invited.select_related("account").filter(pk=key, user=None).first() if key else None
+    return member if member and member.email == email.lower() and member.status == "invited" else None
+
+
+class MfaAdapter(DefaultMFAAdapter):
+    error_messages = {
+        **DefaultMFAAdapter.error_messages,
+        "cannot_delete_authenticator": "An account you belong to requires a second factor. Add another one before you remove this one.",
+    }
+
+    def encrypt(self, text: str) -> str:
+        return _sealer().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return _sealer().decrypt(encrypted_text.encode()).decode()
+
+    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
+        """Not the last factor of a member whose account requires one."""
+        others = Authenticator.objects.filter(user_id=authenticator.user_id, type__in=SECOND_FACTORS)
+        required = Membership.objects.filter(user_id=authenticator.user_id, account__require_mfa=True)
+        return others.exclude(pk=authenticator.pk).exists() or not required.exists()
+
+    def generate_authenticator_name(self, user, type) -> str:
+        number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1
+        return "Passkey" if number == 1 else f"Passkey {number}"
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        return {**super().get_public_key_credential_rp_entity(), "name": "Lambda"}
+
+
+def _sealer() -> Fernet:
+    """Secrets of authenticator apps must be readable to us, but not from a stolen database."""
+    key = hmac.new(settings.LAMBDA_KEY_PEPPER, b"authenticator secret", sha256).digest()
+    return Fernet(base64.urlsafe_b64encode(key))

@@ -14,6 +14,10 @@ class MembershipInline(admin.TabularInline):
     autocomplete_fields = ["user", "account"]
 
 
+class OfUser(MembershipInline):
+    fk_name = "user"
+
+
 @admin.register(User)
 class UserAdmin(admin.ModelAdmin):
     list_display = ["email", "name", "is_active", "is_staff", "last_login", "created_at"]
@@ -21,7 +25,7 @@ class UserAdmin(admin.ModelAdmin):
     search_fields = ["email", "name"]
     fields = ["email", "name", "is_active", "is_staff", "is_superuser", "last_login"]
     readonly_fields = ["last_login"]
-    inlines = [MembershipInline]
+    inlines = [OfUser]
 
 
 @admin.register(Account)
@@ -32,7 +36,7 @@ class AccountAdmin(admin.ModelAdmin):
     list_filter = ["plan"]
     list_select_related = ["plan"]
     search_fields = ["name", "id"]
-    readonly_fields = ["public_id", "status", "suspended_at", "suspended_reason", "created_at"]
+    readonly_fields = ["public_id", "status", "suspended_at", "suspended_reason", "require_mfa", "created_at"]
     fields = ["name", "plan", *readonly_fields]
     inlines = [MembershipInline]
     actions = ["suspend", "resume"]
@@ -42,7 +46,7 @@ class AccountAdmin(admin.ModelAdmin):
             return super().save_model(request, obj, form, change)
         stored = Account.objects.get(pk=obj.pk)
         if "name" in form.changed_data:
-            accounts.rename(account=stored, name=obj.name, by=request.user.actor)
+            accounts.update(account=stored, name=obj.name, by=request.user.actor)
         if "plan" in form.changed_data:
             accounts.change_plan(account=stored, plan=obj.plan.slug, by=request.user.actor)
 

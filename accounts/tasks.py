@@ -1,4 +1,4 @@
-"""Notes of key use, and warnings before keys expire."""
+"""Notes of key use, warnings before keys expire, and invitations by mail."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -7,11 +7,13 @@ from celery import shared_task
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import IntegrityError
+from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts.actions import api_keys, audit
-from accounts.models import ApiKey
+from accounts.actions import api_keys, audit, members
+from accounts.models import ApiKey, Membership
 from accounts.models.audit_seal import BATCH
+from core import events
 from core.context import SYSTEM
 
 WARNED_AT = (1, 3, 14)  # days before the end
@@ -50,3 +52,29 @@ def warn_of_expiring_keys(**_) -> None:
             None,
             [key.created_by.email],
         )
+
+
+@shared_task(name="accounts.mail_invitation")
+def mail_invitation(*, member_id: str, **_) -> None:
+    """Make the link and mail it: it is in no queue and no log, and one of a mail that failed is replaced by the next."""
+    rows = Membership.with_invited.select_related("account", "invited_by")
+    member = rows.filter(pk=member_id, user=None).first()
+    link = members.new_link(member=member) if member else None
+    if member is None or link is None:
+        return
+    send_mail(
+        f"Join {' '.join(member.account.name.split())} on Lambda",  # a header is one line
+        render_to_string("accounts/members/invitation.txt", {"member": member, "link": link}),
+        None,
+        [member.email],
+    )
+    members.mark_mailed(member=member, link=link)
+
+
+@shared_task(name="accounts.sweep_invitations")
+def sweep_invitations(**_) -> None:
+    """Mail what a lost message or an unreachable mail server has left behind."""
+    late = timezone.now() - timedelta(minutes=5)
+    rows = Membership.with_invited.filter(user=None, mailed_at=None, expires_at__gt=timezone.now(), updated_at__lt=late)
+    for key in rows.values_list("pk", flat=True):
+        events.enqueue("accounts.mail_invitation", member_id=str(key))

@@ -5,6 +5,7 @@ from django.urls import path
 from accounts.api.account import Account
 from accounts.api.api_keys import ApiKeys
 from accounts.api.audit_log import AuditLog
+from accounts.api.members import Members
 from accounts.views import api_keys
 
 v1 = [
@@ -15,6 +16,9 @@ v1 = [
     path("account/api-keys", ApiKeys.as_view({"get": "list", "post": "create"})),
     path("account/api-keys/<id>", ApiKeys.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
     path("account/api-keys/<id>/rotate", ApiKeys.as_view({"post": "rotate"})),
+    path("account/members", Members.as_view({"get": "list", "post": "create"})),
+    path("account/members/<id>", Members.as_view({"get": "retrieve", "patch": "update", "delete": "destroy"})),
+    path("account/members/<id>/resend", Members.as_view({"post": "resend"})),
 ]
 dashboard = [
     path("settings/api-keys", api_keys.List.as_view(), name="api_keys"),

@@ -70,6 +70,8 @@ INSTALLED_APPS = [
     "webhooks",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -166,6 +168,15 @@ ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(LAMBDA_BASE_URL).scheme
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # a mail for whoever did not change the password or a factor themselves
+
+# Second factors and passkeys. Who proved within this time that it is them, by signing in or again, may see new secrets.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60  # seconds
+MFA_ADAPTER = "accounts.adapter.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Lambda"
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # passkeys at http://localhost, which browsers allow
 
 # smtp://user:password@host:port, smtp+tls:// for STARTTLS, smtps:// for TLS from the start; without it mails are files.
 DEFAULT_FROM_EMAIL = env.text("LAMBDA_MAIL_FROM", "Lambda <lambda@localhost>")
@@ -257,6 +268,11 @@ CELERY_BEAT_SCHEDULE = {
         "task": "accounts.warn_of_expiring_keys",
         "schedule": 3600.0,
         "options": {"expires": 3600},
+    },
+    "accounts.sweep_invitations": {
+        "task": "accounts.sweep_invitations",
+        "schedule": 600.0,
+        "options": {"expires": 600},
     },
     "api.purge_idempotency": {"task": "api.purge_idempotency", "schedule": 3600.0, "options": {"expires": 3600}},
 }

@@ -36,13 +36,17 @@ def create_user(*, email: str, password: str | None = None, name: str = "", by: 
 
 
 @atomic_write()
-def rename(*, account: Account, name: str, by: Actor) -> Account:
-    """Records: account.updated. Raises: Invalid for an empty name."""
-    if not name.strip():
+def update(*, account: Account, by: Actor, name: str | None = None, require_mfa: bool | None = None) -> Account:
+    """Another name, or whether members must have a second factor: who has none is asked for it with their next page.
+
+    Records: account.updated. Raises: Invalid for an empty name.
+    """
+    if name is not None and not name.strip():
         raise Invalid.field("name", "An account needs a name", value=name)
     account = Account.objects.select_for_update(of=("self",)).select_related("plan").get(pk=account.pk)
-    account.name = name.strip()
-    account.save(update_fields=["name", "updated_at"])
+    account.name = account.name if name is None else name.strip()
+    account.require_mfa = account.require_mfa if require_mfa is None else require_mfa
+    account.save(update_fields=["name", "require_mfa", "updated_at"])
     events.record("account.updated", account=account, by=by, subject=account)
     return account
 

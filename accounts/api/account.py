@@ -8,7 +8,7 @@ from rest_framework import serializers
 from accounts import models
 from accounts.actions import accounts
 from api.events import ActorOut
-from api.renderers import Answer, Page
+from api.renderers import Answer, Page, like
 from api.serializers import Input
 from api.views import ViewSet
 from catalog.models import Plan
@@ -23,7 +23,11 @@ COUNTED = [
 
 
 class UpdateInput(Input):
-    name = serializers.CharField(max_length=100)
+    name = serializers.CharField(max_length=100, required=False)
+    require_mfa = serializers.BooleanField(
+        required=False,
+        help_text="Members without a second factor (passkey or authenticator app) must set one up before they see a page. Keys go on working.",
+    )
 
     example = {"name": "Shop"}
 
@@ -34,6 +38,7 @@ class AccountOut(TypedDict):
     status: Annotated[str, {"enum": ["active", "suspended"]}]
     suspended_reason: str | None
     plan: str
+    require_mfa: Annotated[bool, like(False), "Whether members must sign in with a second factor."]
     created_at: datetime
     updated_at: datetime
 
@@ -71,6 +76,7 @@ def representation(account: models.Account) -> AccountOut:
         "status": account.status,
         "suspended_reason": account.suspended_reason or None,
         "plan": account.plan.slug,
+        "require_mfa": account.require_mfa,
         "created_at": account.created_at,
         "updated_at": account.updated_at,
     }
@@ -95,7 +101,7 @@ class Account(ViewSet):
 
     def update(self, request) -> Answer[AccountOut]:
         """Change the account."""
-        account = accounts.rename(account=self.rows(request).get(), by=request.by, **UpdateInput.read(request))
+        account = accounts.update(account=self.rows(request).get(), by=request.by, **UpdateInput.read(request))
         return Answer(representation(account), version=account.version)
 
     def limits(self, request) -> Answer[Page[LimitOut]]:

@@ -12,6 +12,7 @@ class Account(Row):
 
     name = models.CharField(max_length=100)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT)
+    require_mfa = models.BooleanField(default=False, help_text="Members without a second factor must set one up first.")
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     suspended_reason = models.CharField(max_length=300, blank=True, editable=False)
 
