@@ -35,7 +35,7 @@ def client_ip(request: HttpRequest) -> str:
     while _trusted(address) and forwarded and forwarded[-1].strip():
         address = forwarded.pop().strip()
     try:
-        found = ip_address(address)
+        found = ip_address(address.partition("%")[0])  # a link-local address names the network card, which is ours
     except ValueError:
         return request.META.get("REMOTE_ADDR") or "127.0.0.1"
     return str(getattr(found, "ipv4_mapped", None) or found)
