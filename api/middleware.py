@@ -59,7 +59,7 @@ def is_secure(request: HttpRequest) -> bool:
         return True
     if _trusted(request.META.get("REMOTE_ADDR", "")):
         return False
-    return not settings.LAMBDA_REQUIRE_HTTPS and ip_address(client_ip(request)).is_loopback
+    return not settings.LAMBDA_REQUIRE_HTTPS and ip_address(request.client_ip).is_loopback  # type: ignore[attr-defined]
 
 
 class RequestIdMiddleware:
