@@ -126,8 +126,8 @@ def _operation(method: str, path: str, spec: Json) -> Json:
         "in_path": [_parameter(one) for one in parameters if one["in"] == "path"],
         "in_query": [_parameter(one) for one in parameters if one["in"] == "query"],
         "in_body": fields(body, sent=True),
-        "answers": [code for code in spec["responses"] if code.startswith("2")],
-        "refusals": [code for code in spec["responses"] if not code.startswith("2")],
+        "answers": [code for code in spec["responses"] if code < "400"],
+        "refusals": [code for code in spec["responses"] if code >= "400"],
         "samples": samples(method, _filled(path, parameters), sent),
         "status": f"{status} {HTTPStatus(int(status)).phrase}",
         "answer": colour(as_json(example(_answer(spec, status), whole=status == "201"))),
@@ -163,9 +163,7 @@ def fields(schema: Json, before: str = "", *, sent: bool = False) -> list[Json]:
     """The rows that describe an object; what is inside of another has a dotted name. `sent`: say what is required."""
     rows = []
     for name, shape in schema.get("properties", {}).items():
-        rows.append(
-            _field(f"{before}{name}", shape, required=name in schema.get("required", ()) and "examples" in schema)
-        )
+        rows.append(_field(f"{before}{name}", shape, required=sent and name in schema.get("required", ())))
         inner = _plain(resolve(shape))
         rows += fields(inner if inner.get("type") == "object" else {}, f"{before}{name}.", sent=sent)
     return rows
@@ -209,7 +207,8 @@ def type_of(schema: Json) -> str:
         return " or ".join(type_of(schema | {"type": kind}) for kind in kinds)
     if kinds == "array":
         return f"array of {type_of(schema.get('items', {}))}s"
-    return {"date-time": "time", "uri": "URL"}.get(schema.get("format", ""), str(kinds))
+    words = {"date-time": "time", "date": "date", "uri": "URL"} if kinds == "string" else {}
+    return words.get(schema.get("format", ""), str(kinds))
 
 
 def example(schema: Json, *, whole: bool = False) -> Any:

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 CHROMIUM, FLAGS = "/usr/bin/chromium", ["--no-sandbox", "--disable-background-networking"]
 MODES = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
-SIGNED_OUT = ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/nowhere"]
+SIGNED_OUT = ["/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/nowhere", "/docs"]
 
 
 @pytest.fixture
@@ -191,3 +191,22 @@ def test_a_line_is_copied_with_one_click(visit, account):
     page.get_by_role("button", name="Copy the SSH line").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == row.ssh_command
+
+
+def test_the_reference_tells_its_samples_in_the_language_that_was_chosen_without_a_script(visit):
+    page = visit("/docs", signed_in=False, java_script_enabled=False)
+    sample = page.locator("#instances_create .sample").first
+    expect(sample.get_by_text("curl -X POST")).to_be_visible()
+    sample.get_by_text("Python", exact=True).click()
+    expect(sample.get_by_text("requests.post")).to_be_visible()
+    expect(sample.get_by_text("curl -X POST")).to_be_hidden()
+    expect(page.locator("#instances_list").get_by_text("requests.get")).to_be_visible()
+
+
+def test_the_reference_has_its_contents_behind_a_button_on_a_phone(visit):
+    page = visit("/docs", signed_in=False, width=390)
+    contents = page.get_by_role("navigation", name="Contents")
+    expect(contents).to_be_hidden()
+    page.get_by_role("button", name="Contents").click()
+    contents.get_by_role("link", name="Create an SSH key").click()
+    expect(page.get_by_role("heading", name="Create an SSH key")).to_be_in_viewport()
