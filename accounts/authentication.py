@@ -1,21 +1,23 @@
-"""Who asks: API keys in every spelling, and the dashboard's session for the browsable API.
+"""Who asks: API keys in every spelling, OAuth access tokens, and the dashboard's session for the browsable API.
 
-A key is checked without a query while nothing changed: what a process knows of it stands only as long as the epoch
-does, and five seconds at most, in case a process died between commit and epoch.
+A key or token is checked without a query while nothing changed: what a process knows of it stands only as long as the
+epoch does, and five seconds at most, in case a process died between commit and epoch.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote_to_bytes
-from uuid import UUID
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 
-from accounts.models import Account, ApiKey, Membership, User
+from accounts.models import Account, ApiKey, Membership, OAuthPair, OAuthToken, User
+from accounts.models import oauth_jwt as jwts
 from accounts.models.api_key import Secret
+from accounts.models.oauth_token import OVERLAP
 from api.errors import CHALLENGE, AuthenticationFailed
 from api.limits import Limit
 from api.renderers import timestamp
@@ -44,16 +46,32 @@ class Credential:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Known:
-    key: ApiKey
     credential: Credential
     epoch: int
     until: float
     noted: float = 0.0
 
+    @property
+    def stands(self) -> bool:
+        return self.epoch == epoch.current() and self.until > time.monotonic()
 
-_known: dict[str, _Known] = {}
+
+@dataclass(kw_only=True)
+class KnownKey(_Known):
+    key: ApiKey
+
+
+@dataclass(kw_only=True)
+class KnownToken(_Known):
+    token: OAuthToken
+    expires_at: datetime
+    replaced_at: datetime | None  # when a refreshed token's overlap ends
+
+
+_keys: dict[str, KnownKey] = {}
+_tokens: dict[bytes, KnownToken] = {}
 
 
 def header_text(value: str) -> str:
@@ -76,7 +94,9 @@ def header_text(value: str) -> str:
         raise AuthenticationFailed("the header is not UTF-8") from None
 
 
-class ApiKeyAuthentication(BaseAuthentication):
+class BearerAuthentication(BaseAuthentication):
+    """An API key in either header, or an OAuth access token in `Authorization`."""
+
     def authenticate_header(self, request) -> str:
         return CHALLENGE
 
@@ -84,14 +104,31 @@ class ApiKeyAuthentication(BaseAuthentication):
         text = _presented(request)
         if text is None:
             return None
+        look = self._by_token if text.startswith("eyJ") else self._by_key
+        credential = look(text, request)
+        return credential.user, credential
+
+    def _by_key(self, text: str, request) -> Credential:
         secret = Secret.parse(text)
         if secret is None:
-            raise AuthenticationFailed("this is not a Lambda API key", suggestion="A key begins with λ_sk_ (or lambda_sk_).")
+            if text.startswith("lambda_rt_"):
+                raise AuthenticationFailed(
+                    "this is a refresh token", suggestion="Exchange it at /oauth/token, then send the access token."
+                )
+            raise AuthenticationFailed(
+                "this is not a Lambda API key", suggestion="A key begins with λ_sk_ (or lambda_sk_)."
+            )
         known = _look_up(secret.digest)
         _refuse_what_stopped(known.key)
         _check_address(known.key, request._request.client_ip)
-        _note_use(known, request)
-        return known.credential.user, known.credential
+        _note_use(known, "accounts.note_api_key_use", request, key_id=str(known.key.pk))
+        return known.credential
+
+    def _by_token(self, text: str, request) -> Credential:
+        known = standing(text)
+        _note_use(known, "accounts.note_token_use", request, token_id=str(known.token.pk))
+        left = int((known.expires_at - timezone.now()).total_seconds())
+        return replace(known.credential, headers={"X-Token-Expires-In": str(max(left, 0))})
 
 
 def _presented(request) -> str | None:
@@ -102,43 +139,109 @@ def _presented(request) -> str | None:
     if bearer is not None:
         scheme, _, rest = bearer.strip().partition(" ")
         if scheme.lower() != "bearer" or not rest.strip():
-            raise AuthenticationFailed("the Authorization header must read 'Bearer λ_sk_…'")
+            raise AuthenticationFailed("the Authorization header must read 'Bearer λ_sk_…' or 'Bearer eyJ…'")
         found.append(header_text(rest.strip()))
     if alone is not None:
         found.append(header_text(alone))
-    if len(found) == 2 and Secret.parse(found[0]) != Secret.parse(found[1]):
+        if found[-1].startswith("eyJ"):
+            raise AuthenticationFailed("an access token belongs in the Authorization header, not in X-API-Key")
+    if len(found) == 2 and (Secret.parse(found[0]) != Secret.parse(found[1]) or found[0].startswith("eyJ")):
         raise Invalid("Authorization and X-API-Key hold different keys: send one of them")
     return found[0]
 
 
-def _look_up(digest: str) -> _Known:
-    now, stand = time.monotonic(), epoch.current()
-    known = _known.get(digest)
-    if known and known.epoch == stand and known.until > now:
+def _look_up(digest: str) -> KnownKey:
+    known = _keys.get(digest)
+    if known and known.stands:
         return known
+    stand, now = epoch.current(), time.monotonic()
     key = ApiKey.objects.select_related("account__plan", "created_by").filter(digest=digest).first()
     if key is None:
         raise AuthenticationFailed("no key of ours reads like this")
-    member = Membership.objects.filter(account_id=key.account_id, user_id=key.created_by_id).first()
-    if member is None or not key.created_by.is_active:
-        raise AuthenticationFailed("its maker no longer belongs to the account", code="key_revoked")
-    if len(_known) >= MAX_REMEMBERED:
-        _known.clear()
-    fresh = _Known(key, _credential(key, member), stand, now + REMEMBERED, known.noted if known else 0.0)
-    _known[digest] = fresh
+    member = _member(key.account, key.created_by, "its maker")
+    fresh = KnownKey(
+        key=key,
+        credential=Credential(
+            account=key.account,
+            by=key.actor,
+            scopes=frozenset(key.scopes) & member.scopes,
+            user=key.created_by,
+            rate=_rate(key.account),
+            headers={"X-API-Key-Expires": timestamp(key.expires_at)} if key.expires_at else {},
+        ),
+        epoch=stand,
+        until=now + REMEMBERED,
+        noted=known.noted if known else 0.0,
+    )
+    _remember(_keys, digest, fresh)
     return fresh
 
 
-def _credential(key: ApiKey, member: Membership) -> Credential:
-    plan = key.account.plan
-    return Credential(
-        account=key.account,
-        by=key.actor,
-        scopes=frozenset(key.scopes) & member.scopes,
-        user=key.created_by,
-        rate=Limit(plan.requests_per_hour, plan.burst),
-        headers={"X-API-Key-Expires": timestamp(key.expires_at)} if key.expires_at else {},
+def standing(text: str) -> KnownToken:
+    """What is known of an access token that still opens something.
+
+    Raises AuthenticationFailed: token_expired, key_revoked, or authentication_failed where it never was one of ours.
+    """
+    digest = sha256(text.encode()).digest()
+    known = _tokens.get(digest)
+    if known is None or not known.stands:
+        known = _read_token(text, known.noted if known else 0.0)
+        _remember(_tokens, digest, known)
+    now = timezone.now()
+    if known.expires_at <= now:
+        raise AuthenticationFailed(f"the token expired at {timestamp(known.expires_at)}", code="token_expired")
+    if known.replaced_at and known.replaced_at <= now:
+        raise AuthenticationFailed("the token was replaced by a refresh", code="key_revoked")
+    return known
+
+
+def _read_token(text: str, noted: float) -> KnownToken:
+    stand, now = epoch.current(), time.monotonic()
+    try:
+        access = jwts.read(text)
+    except jwts.ExpiredTokenError as wrong:
+        raise AuthenticationFailed(str(wrong), code="token_expired", suggestion="Renew it at /oauth/token.") from None
+    except jwts.BadTokenError as wrong:
+        raise AuthenticationFailed(str(wrong)) from None
+    pairs = OAuthPair.objects.select_related("token__account__plan", "token__user", "token__app")
+    pair = pairs.filter(pk=access.pair).first()
+    if pair is None or pair.token.revoked_at:
+        raise AuthenticationFailed("the token was revoked", code="key_revoked")
+    token = pair.token
+    member = _member(token.account, token.user, "its user")
+    return KnownToken(
+        token=token,
+        credential=Credential(
+            account=token.account,
+            by=token.actor,
+            scopes=frozenset(pair.scopes) & member.scopes,
+            user=token.user,
+            rate=_rate(token.account),
+        ),
+        expires_at=min(access.expires_at, token.expires_at),
+        replaced_at=pair.refreshed_at + OVERLAP if pair.refreshed_at else None,
+        epoch=stand,
+        until=now + REMEMBERED,
+        noted=noted,
     )
+
+
+def _member(account: Account, user: User, who: str) -> Membership:
+    """What the credential's maker is now: it never does more than they, nor outlives them."""
+    member = Membership.objects.filter(account_id=account.pk, user_id=user.pk).first()
+    if member is None or not user.is_active:
+        raise AuthenticationFailed(f"{who} no longer belongs to the account", code="key_revoked")
+    return member
+
+
+def _rate(account: Account) -> Limit:
+    return Limit(account.plan.requests_per_hour, account.plan.burst)
+
+
+def _remember(kept: dict, digest: str | bytes, known: _Known) -> None:
+    if len(kept) >= MAX_REMEMBERED:
+        kept.clear()
+    kept[digest] = known
 
 
 def _refuse_what_stopped(key: ApiKey) -> None:
@@ -154,18 +257,14 @@ def _check_address(key: ApiKey, address: str) -> None:
         raise IpNotAllowed(f"This key may not be used from {address}", allowed_cidrs=key.allowed_cidrs)
 
 
-def _note_use(known: _Known, request) -> None:
+def _note_use(known: _Known, task: str, request, **subject: str) -> None:
+    """Hand the note to a worker: a reading request stays a reading request."""
     now = time.monotonic()
     if now - known.noted < NOTED_EVERY and known.noted:
         return
     known.noted = now
     agent = request.META.get("HTTP_USER_AGENT", "")[:200]
-    note_api_key_use(known.key.pk, timezone.now(), request._request.client_ip, agent)
-
-
-def note_api_key_use(key_id: UUID, at: datetime, ip: str, agent: str) -> None:
-    """Hand the note to a worker: a reading request stays a reading request."""
-    events.enqueue("accounts.note_api_key_use", key_id=str(key_id), at=at.isoformat(), ip=ip, agent=agent)
+    events.enqueue(task, **subject, at=timezone.now().isoformat(), ip=request._request.client_ip, agent=agent)
 
 
 class DashboardSessionAuthentication(SessionAuthentication):
@@ -179,6 +278,7 @@ class DashboardSessionAuthentication(SessionAuthentication):
         if getattr(plain, "membership", None) is None:
             return None
         self.enforce_csrf(request)
-        member, plan = plain.membership, plain.membership.account.plan
-        rate = Limit(plan.requests_per_hour, plan.burst)
-        return member.user, Credential(member.account, member.user.actor, member.scopes, member.user, rate)
+        member = plain.membership
+        return member.user, Credential(
+            member.account, member.user.actor, member.scopes, member.user, _rate(member.account)
+        )

@@ -1,4 +1,4 @@
-"""Notes of key use, warnings before keys expire, and invitations by mail."""
+"""Notes of key and token use, warnings before keys expire, and invitations by mail."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,7 +10,7 @@ from django.db import IntegrityError
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts.actions import api_keys, audit, members
+from accounts.actions import api_keys, audit, members, oauth_tokens
 from accounts.models import ApiKey, Membership
 from accounts.models.audit_seal import BATCH
 from core import events
@@ -22,6 +22,17 @@ WARNED_AT = (1, 3, 14)  # days before the end
 @shared_task(name="accounts.note_api_key_use")
 def note_api_key_use(*, key_id: str, at: str, ip: str, agent: str, **_) -> None:
     api_keys.note_use(key_id=UUID(key_id), at=datetime.fromisoformat(at), ip=ip, agent=agent)
+
+
+@shared_task(name="accounts.note_token_use")
+def note_token_use(*, token_id: str, at: str, ip: str, agent: str, **_) -> None:
+    oauth_tokens.note_use(token_id=UUID(token_id), at=datetime.fromisoformat(at), ip=ip, agent=agent)
+
+
+@shared_task(name="accounts.purge_oauth")
+def purge_oauth(**_) -> None:
+    """Forget what ended long ago: tokens, their pairs, codes and devices."""
+    oauth_tokens.purge()
 
 
 @shared_task(name="accounts.seal_audit_log")

@@ -28,10 +28,11 @@ def _secrets() -> Iterator[CheckMessage]:
     for number, name, value in (
         (1, "LAMBDA_SECRET_KEY", _secret_key()),
         (2, "LAMBDA_KEY_PEPPER", settings.LAMBDA_KEY_PEPPER.decode()),
+        (12, "LAMBDA_TOKEN_KEYS", min(settings.LAMBDA_TOKEN_KEYS, key=len, default="")),
     ):
         if len(value) < SECRET_LENGTH:
             problem = f"{name} is {'missing' if not value else f'shorter than {SECRET_LENGTH} characters'}."
-            yield Error(problem, hint=f"Set {name}, or {name}_FILE to a file with it. {HOW}", id=f"config.E00{number}")
+            yield Error(problem, hint=f"Set {name}, or {name}_FILE to a file with it. {HOW}", id=f"config.E{number:03}")
 
 
 def _secret_key() -> str:

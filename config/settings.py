@@ -36,6 +36,8 @@ SECRETS = LAMBDA_HOME / "secrets"
 SECRET_KEY = env.secret("LAMBDA_SECRET_KEY", SECRETS, generate=not PRODUCTION)
 # Mixed into the hash of every API key: a stolen database alone can neither verify nor guess one.
 LAMBDA_KEY_PEPPER = env.secret("LAMBDA_KEY_PEPPER", SECRETS, generate=not PRODUCTION).encode()
+# Sign access tokens. The first signs, all verify: put a new one in front, and remove the old one 30 days later.
+LAMBDA_TOKEN_KEYS = env.secret("LAMBDA_TOKEN_KEYS", SECRETS, generate=not PRODUCTION).replace(",", " ").split()
 
 # --- Django
 
@@ -60,6 +62,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django.contrib.humanize",
     "config",
+    "oauth2_provider",
     "core",
     "api",
     "catalog",
@@ -189,11 +192,41 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.username or "", _mail.password or "
 EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.scheme == "smtp+tls", _mail.scheme == "smtps"
 EMAIL_TIMEOUT = 10  # seconds
 
+# --- OAuth 2.0 (django-oauth-toolkit; what it asks of us is in accounts/oauth.py)
+
+OAUTH2_PROVIDER_APPLICATION_MODEL = "accounts.OAuthApp"
+OAUTH2_PROVIDER = {
+    "OAUTH2_VALIDATOR_CLASS": "accounts.oauth.Validator",
+    "SCOPES_BACKEND_CLASS": "accounts.oauth.Scopes",
+    "OIDC_ISS_ENDPOINT": LAMBDA_BASE_URL,  # the issuer, also without OpenID Connect
+    "PKCE_REQUIRED": True,
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],  # an app may have others: accounts/actions/oauth_apps.py
+    "REFRESH_TOKEN_REUSE_PROTECTION": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+    "COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS": True,
+    "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_METHOD": True,
+    "COMPLIANT_BCP_RFC9700_PKCE_REQUIRED": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_MATCHING": True,
+    "COMPLIANT_BCP_RFC9700_REDIRECT_URI_SCHEME": True,
+    "COMPLIANT_BCP_RFC9700_REFRESH_TOKEN": True,
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "OAUTH2_RESPONSE_TYPES_SUPPORTED": ["code"],
+    "OAUTH2_TOKEN_ENDPOINT_AUTH_METHODS_SUPPORTED": ["client_secret_basic", "client_secret_post", "none"],
+    "OAUTH2_GRANT_TYPES_SUPPORTED": [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    ],
+}
+
 # --- The API
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "accounts.authentication.ApiKeyAuthentication",
+        "accounts.authentication.BearerAuthentication",
         "accounts.authentication.DashboardSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["api.permissions.HasScope"],
@@ -274,6 +307,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 600},
     },
+    "accounts.purge_oauth": {"task": "accounts.purge_oauth", "schedule": 3600.0, "options": {"expires": 3600}},
     "api.purge_idempotency": {"task": "api.purge_idempotency", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

@@ -9,11 +9,11 @@ from django.utils import timezone
 
 from accounts.models import Account, ApiKey, User
 from accounts.models.api_key import Secret
-from accounts.scopes import expand
+from accounts.scopes import grant
 from core import epoch, events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Conflict, FieldError, Invalid, LimitExceeded, NotAllowed
+from core.errors import Conflict, Invalid, LimitExceeded, NotAllowed
 from core.models import Counter
 
 DEFAULT_LIFE = timedelta(days=90)
@@ -45,17 +45,7 @@ def create(
 
     Records: api_key.created. Raises: Invalid, ApiKeyQuotaExceeded.
     """
-    granted = sorted(grantable) if scopes is None else expand(scopes)
-    if beyond := [scope for scope in granted if scope not in grantable]:
-        allowed = sorted(grantable)
-        raise Invalid(
-            errors=[
-                FieldError("scopes", f"You cannot grant {scope}: you do not have it", scope, allowed)
-                for scope in beyond
-            ]
-        )
-    if not granted:
-        raise Invalid.field("scopes", "A key needs at least one scope", value=[], allowed=sorted(grantable))
+    granted = grant(grantable if scopes is None else scopes, grantable)
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid.field("expires_at", "expires_at must be in the future", value=expires_at.isoformat())
     if expires_at is None and not never_expires:

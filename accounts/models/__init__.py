@@ -2,6 +2,20 @@ from accounts.models.account import Account
 from accounts.models.api_key import ApiKey
 from accounts.models.audit_seal import AuditSeal
 from accounts.models.membership import Membership
+from accounts.models.oauth_app import OAuthApp
+from accounts.models.oauth_code import OAuthCode, OAuthDevice
+from accounts.models.oauth_token import OAuthPair, OAuthToken
 from accounts.models.user import User
 
-__all__ = ["Account", "ApiKey", "AuditSeal", "Membership", "User"]
+__all__ = [
+    "Account",
+    "ApiKey",
+    "AuditSeal",
+    "Membership",
+    "OAuthApp",
+    "OAuthCode",
+    "OAuthDevice",
+    "OAuthPair",
+    "OAuthToken",
+    "User",
+]

@@ -15,14 +15,7 @@ class Command(BaseCommand):
         parser.add_argument("--scopes", default="*", help="separated by commas or spaces, e.g. 'instances:* catalog:read'")
 
     def handle(self, *args, account, name, scopes, **options):
-        owner = (
-            Membership.objects.filter(account=self._find(account), role=Membership.Role.OWNER)
-            .select_related("account__plan", "user")
-            .order_by("id")
-            .first()
-        )
-        if owner is None:
-            raise CommandError(f"{account} has no owner to make a key for")
+        owner = owner_of(account)
         try:
             with acting(through="cli"):
                 _, secret = api_keys.create(
@@ -37,11 +30,17 @@ class Command(BaseCommand):
             raise CommandError(refused.message) from refused
         self.stdout.write(secret.key)
 
-    def _find(self, text: str) -> Account:
-        try:
-            found = list(Account.objects.filter(pk=Account.key(text)))
-        except ValueError:
-            found = list(Account.objects.filter(name=text)[:2])
-        if len(found) != 1:
-            raise CommandError(f"There is no account '{text}'" if not found else f"Several accounts are named '{text}': use the id")
-        return found[0]
+
+def owner_of(account: str) -> Membership:
+    """The first owner of the account with this id or name. Raises CommandError where there is not exactly one."""
+    try:
+        found = list(Account.objects.filter(pk=Account.key(account)))
+    except ValueError:
+        found = list(Account.objects.filter(name=account)[:2])
+    if len(found) != 1:
+        none, several = f"There is no account '{account}'", f"Several accounts are named '{account}': use the id"
+        raise CommandError(several if found else none)
+    owners = Membership.objects.filter(account=found[0], role=Membership.Role.OWNER).select_related("account__plan", "user")
+    if (owner := owners.order_by("id").first()) is None:
+        raise CommandError(f"{account} has no owner to act for")
+    return owner

@@ -4,13 +4,13 @@ from accounts.models import AuditSeal
 
 
 class Command(BaseCommand):
-    help = "Check the hash chain over the audit log. Names the first broken row and exits with 1, or prints the chain's head."
+    help = "Check the audit log's hash chain: names the first broken row and exits with 1, or prints the chain's head."
 
     def add_arguments(self, parser):
         parser.add_argument(
             "--anchor",
             metavar="NUMBER:HASH",
-            help="a head that an earlier run printed: fails where the chain no longer has it, e.g. because its end was cut off",
+            help="a head that an earlier run printed; fails where the chain no longer has it: its end was cut off",
         )
 
     def handle(self, *args, anchor, **options):
