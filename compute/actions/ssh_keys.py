@@ -90,6 +90,8 @@ def _line(text: str) -> str:
     if "PRIVATE KEY" in line:
         message = "This is a private key. Never send it anywhere: paste the .pub file beside it"
         raise Invalid.field("public_key", message)
+    if len(text.strip().splitlines()) > 1:  # joined they would read as one key whose comment is the other
+        raise Invalid.field("public_key", "public_key must be one key on one line: add several one by one", value=text[:80])
     try:
         key = serialization.load_ssh_public_key(line.encode())
     except (ValueError, UnsupportedAlgorithm) as wrong:

@@ -1,8 +1,10 @@
 """Who a request comes from, whether it came safely, and what it is charged."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
+import time_machine
 from django.test import Client, RequestFactory
 
 from api.middleware import anonymous_key, client_ip
@@ -105,6 +107,12 @@ def test_in_development_plain_http_is_for_this_machine_only(settings):
 
 
 class TestRateLimits:
+    @pytest.fixture(autouse=True)
+    def _a_moment(self):
+        """However slow the machine, all requests of a test come at once."""
+        with time_machine.travel(datetime(2026, 3, 10, 12, 34, 56, tzinfo=UTC), tick=False):
+            yield
+
     def test_of_the_account_are_on_every_answer(self):
         api = make.make_api(make.make_account(plan="professional"))
         left = []
