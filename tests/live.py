@@ -102,6 +102,11 @@ class Live:
         """One try at an instance, with an idempotency key."""
         return self.request("POST", "/v1/instances", WANTED | fields, **{"Idempotency-Key": key})
 
+    def total(self) -> int:
+        """How many instances there are."""
+        total: int = self.request("GET", "/v1/instances?limit=1").body["pagination"]["total_items"]
+        return total
+
     def kill(self, process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
         """The process with all that it started."""
         os.killpg(process.pid, number)
