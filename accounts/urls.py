@@ -6,7 +6,7 @@ from accounts.api.account import Account
 from accounts.api.api_keys import ApiKeys
 from accounts.api.audit_log import AuditLog
 from accounts.api.members import Members
-from accounts.views import api_keys
+from accounts.views import api_keys, consent, device, oauth, oauth_apps, tokens
 
 v1 = [
     path("account", Account.as_view({"get": "retrieve", "patch": "update"})),
@@ -25,4 +25,18 @@ dashboard = [
     path("settings/api-keys/new", api_keys.Create.as_view(), name="api_key_create"),
     path("settings/api-keys/<id>/rotate", api_keys.Rotate.as_view(), name="api_key_rotate"),
     path("settings/api-keys/<id>/revoke", api_keys.Revoke.as_view(), name="api_key_revoke"),
+    path("settings/api-tokens", tokens.List.as_view(), name="tokens"),
+    path("settings/api-tokens/new", tokens.Create.as_view(), name="token_create"),
+    path("settings/api-tokens/<id>/revoke", tokens.Revoke.as_view(), name="token_revoke"),
+    path("settings/oauth-apps", oauth_apps.List.as_view(), name="oauth_apps"),
+    path("settings/oauth-apps/new", oauth_apps.Create.as_view(), name="oauth_app_create"),
+    path("settings/oauth-apps/<id>/rotate", oauth_apps.Rotate.as_view(), name="oauth_app_rotate"),
+    path("settings/oauth-apps/<id>/delete", oauth_apps.Delete.as_view(), name="oauth_app_delete"),
+    path("oauth/authorize", consent.Authorize.as_view(), name="authorize"),
+    path("oauth/device", device.Device.as_view(), name="device"),
+    path("oauth/device_authorization", oauth.DeviceAuthorization.as_view(), name="device_authorization"),
+    path("oauth/token", oauth.Token.as_view(), name="token"),
+    path("oauth/revoke", oauth.Revoke.as_view(), name="oauth_revoke"),
+    path("oauth/introspect", oauth.Introspect.as_view(), name="introspect"),
+    path(".well-known/oauth-authorization-server", oauth.metadata, name="oauth_metadata"),
 ]

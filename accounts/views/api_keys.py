@@ -14,21 +14,15 @@ from django.views import View
 from accounts.actions import api_keys
 from accounts.models import ApiKey
 from accounts.models.api_key import Secret
-from accounts.scopes import ACTIONS, PRESETS, expand, summary
-from core.errors import Invalid, LambdaError
+from accounts.scopes import summary
+from accounts.views.permissions import PermissionsForm, explain
+from core.errors import LambdaError
 
 EXPIRY = [("7", "7 days"), ("30", "30 days"), ("90", "90 days (recommended)"), ("365", "1 year"), ("never", "Never")]
 OVERLAPS = [("0", "at once"), ("1", "after 1 hour"), ("24", "after 24 hours"), ("168", "after 7 days")]
 
 
-class KeyForm(forms.Form):
-    name = forms.CharField(max_length=100, label="Name", help_text="Where it is used, e.g. “CI deploys”.")
-    preset = forms.ChoiceField(
-        label="Permissions",
-        choices=[*((slug, label) for slug, label, _ in PRESETS), ("custom", "Choose below")],
-        initial="full",
-    )
-    scopes = forms.MultipleChoiceField(label="Chosen permissions", required=False, choices=[])
+class KeyForm(PermissionsForm):
     expiry = forms.ChoiceField(label="Expires after", choices=EXPIRY, initial="90")
     allowed_cidrs = forms.CharField(
         label="Allowed addresses",
@@ -36,28 +30,6 @@ class KeyForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text="One address or network a line, e.g. 203.0.113.0/24. Empty: from everywhere.",
     )
-
-    def __init__(self, *args, grantable: frozenset[str], **kwargs):
-        super().__init__(*args, **kwargs)
-        self.grantable = grantable
-        self.fields["scopes"].choices = [(scope, scope) for scope in expand(["*"]) if scope in grantable]
-
-    @property
-    def grid(self) -> list[tuple[str, list[tuple[str, str, bool]]]]:
-        """Noun by noun: (scope, action, chosen) for the check boxes."""
-        chosen = set(self["scopes"].value() or [])
-        rows = []
-        for noun, actions in ACTIONS.items():
-            boxes = [(f"{noun}:{action}", action, f"{noun}:{action}" in chosen) for action in actions]
-            rows.append((noun.replace("_", " "), [box for box in boxes if box[0] in self.grantable]))
-        return [row for row in rows if row[1]]
-
-    def granted(self) -> list[str]:
-        """The scopes asked for; of a preset, those that the maker has."""
-        if self.cleaned_data["preset"] == "custom":
-            return self.cleaned_data["scopes"]
-        patterns = next(patterns for slug, _, patterns in PRESETS if slug == self.cleaned_data["preset"])
-        return [scope for scope in expand(patterns) if scope in self.grantable]
 
 
 class List(LoginRequiredMixin, View):
@@ -94,7 +66,7 @@ class Create(LoginRequiredMixin, View):
                 allowed_cidrs=form.cleaned_data["allowed_cidrs"].split(),
             )
         except LambdaError as refused:
-            _explain(form, refused)
+            explain(form, refused)
             return self._form(request, form)
         return reveal(request, key, secret)
 
@@ -161,12 +133,3 @@ def reveal(request: HttpRequest, key: ApiKey, secret: Secret) -> HttpResponse:
     response = render(request, "accounts/api_keys/created.html", context)
     response["Cache-Control"] = "no-store"
     return response
-
-
-def _explain(form: forms.Form, refused: LambdaError) -> None:
-    """Put a verb's complaints beside the fields they are about."""
-    errors = refused.errors if isinstance(refused, Invalid) else []
-    for error in errors:
-        form.add_error(error.field if error.field in form.fields else None, error.message)
-    if not errors:
-        form.add_error(None, refused.message)

@@ -1,0 +1,92 @@
+"""Account Settings → API Tokens: list, generate (shown once), revoke. Apps that people let in are in the same list."""
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views import View
+
+from accounts.actions import oauth_tokens
+from accounts.actions.oauth_tokens import Issued
+from accounts.models import OAuthToken
+from accounts.models.oauth_app import DASHBOARD
+from accounts.models.oauth_token import ACCESS_LIFE, FAMILY_LIFE
+from accounts.scopes import summary
+from accounts.views.permissions import PermissionsForm, explain
+from core.errors import LambdaError
+
+
+class List(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        tokens = list(OAuthToken.objects.for_account(request.account).of_people()[:200])
+        for token in tokens:
+            token.scope_summary = summary(token.scopes)
+        made = [token for token in tokens if token.made_here]
+        context = {"made": made, "let_in": [token for token in tokens if not token.made_here]}
+        return render(request, "accounts/tokens/list.html", context)
+
+
+class Create(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:write"}
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return self._form(request, PermissionsForm(grantable=request.membership.scopes))
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        form = PermissionsForm(request.POST, grantable=request.membership.scopes)
+        if not form.is_valid():
+            return self._form(request, form)
+        try:
+            token, issued = oauth_tokens.generate(
+                account=request.account,
+                by=request.by,
+                maker=request.user,
+                name=form.cleaned_data["name"],
+                scopes=form.granted(),
+                grantable=request.membership.scopes,
+            )
+        except LambdaError as refused:
+            explain(form, refused)
+            return self._form(request, form)
+        return reveal(request, token, issued)
+
+    def _form(self, request: HttpRequest, form: PermissionsForm) -> HttpResponse:
+        context = {"form": form, "life": ACCESS_LIFE.days, "family_life": FAMILY_LIFE.days}
+        return render(request, "accounts/tokens/create.html", context, status=422 if form.errors else 200)
+
+
+class Revoke(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:write"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        return render(request, "accounts/tokens/revoke.html", {"token": find(request, id)})
+
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        token = find(request, id)
+        try:
+            token.insist_on_manager(request.user, request.membership.scopes)
+            oauth_tokens.revoke(token=token, by=request.by)
+        except LambdaError as refused:
+            messages.error(request, refused.message)
+        else:
+            messages.success(request, f"“{token.name}” is revoked and no longer works.")
+        return redirect("accounts:tokens")
+
+
+def find(request: HttpRequest, id: str) -> OAuthToken:
+    tokens = OAuthToken.objects.for_account(request.account)
+    try:
+        return get_object_or_404(tokens, pk=OAuthToken.key(id))
+    except ValueError:
+        return get_object_or_404(tokens.none())
+
+
+def reveal(request: HttpRequest, token: OAuthToken, issued: Issued) -> HttpResponse:
+    """The only page that ever holds the pair: never cached, never in a URL, a message or the session."""
+    context = {"token": token, "issued": issued, "client_id": DASHBOARD, "base_url": settings.LAMBDA_BASE_URL}
+    response = render(request, "accounts/tokens/created.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
