@@ -43,4 +43,3 @@ def rehearse(act: Callable[[], Any], hourly: Callable[[dict[str, Any]], Decimal]
     except _TakenBack:
         shown = {name: None if name in INVENTED else value for name, value in made.items() if name not in SHOWN_ONCE}
         return Answer(Rehearsed(shown, hourly(made)))
-

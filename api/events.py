@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypedDict
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
+from rest_framework.request import Request
 
 from api import waiting
 from api.filters import Filters, MomentFilter
@@ -101,10 +102,10 @@ class Events(ViewSet):
         }
     }
 
-    def rows(self, request) -> Any:
+    def rows(self, request: Any) -> Any:
         return Event.objects.for_account(request.account)
 
-    def list(self, request) -> Answer[Page[EventOut] | Feed[EventOut]]:
+    def list(self, request: Request) -> Answer[Page[EventOut] | Feed[EventOut]]:
         """List events, or follow them."""
         if "after" in request.query_params:
             return Answer(self._feed(request))
@@ -113,7 +114,7 @@ class Events(ViewSet):
         rows = self.rows(request).committed().order_by("-txid", "-seq")
         return Answer(EventFilters.page(request, rows, representation))
 
-    def _feed(self, request) -> Feed[EventOut]:
+    def _feed(self, request: Request) -> Feed[EventOut]:
         if "page" in request.query_params:
             raise Invalid.field("page", "after takes the place of page: send one of them")
         limit = number(request, "limit", default=20, low=1, high=100)
@@ -124,16 +125,16 @@ class Events(ViewSet):
         found = waiting.wait(lambda: list(rows[: limit + 1]) or None, seconds=seconds) or []
         return Feed([representation(event) for event in found[:limit]], limit, after, has_next=len(found) > limit)
 
-    def row(self, request, id: str) -> Event:
+    def row(self, request: Request, id: str) -> Any:
         return one(lambda key: self.rows(request).filter(id=key).first(), Event, id)
 
-    def _last(self, request, id: str) -> Event:
+    def _last(self, request: Request, id: str) -> Any:
         try:
             return self.row(request, id)
         except NotFound:
             raise Invalid.field("after", "after must be the id of an event of this account", value=id[:64]) from None
 
-    def retrieve(self, request, id: str) -> Answer[EventOut]:
+    def retrieve(self, request: Request, id: str) -> Answer[EventOut]:
         return Answer(representation(self.row(request, id)))
 
 
@@ -143,7 +144,7 @@ class EventTypes(ViewSet):
     scopes = {"list": "events:read"}
     query = {"list": {"page", "limit"}}
 
-    def list(self, request) -> Answer[Page[EventTypeOut]]:
+    def list(self, request: Request) -> Answer[Page[EventTypeOut]]:
         number, limit = page(request)
-        rows = [{"type": name, "description": text} for name, text in declared().items()]
+        rows: list[EventTypeOut] = [{"type": name, "description": text} for name, text in declared().items()]
         return Answer(Page(rows[(number - 1) * limit : number * limit], number, limit, len(rows)))

@@ -74,15 +74,15 @@ class HasTag(models.Func):
     def __init__(self, column: str, key: str, value: str):
         super().__init__(F(column), Value(key), Value(value))
 
-    def _compiled(self, compiler: Any, template: str) -> tuple[str, list[Any]]:
+    def _compiled(self, compiler: Any, template: str) -> tuple[str, tuple[Any, ...]]:
         parts = [compiler.compile(expression) for expression in self.source_expressions]
-        return template.format(*(sql for sql, _ in parts)), [value for _, values in parts for value in values]
+        return template.format(*(sql for sql, _ in parts)), tuple(value for _, values in parts for value in values)
 
-    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
         member = "SELECT 1 FROM json_each({0}) AS tag WHERE tag.key = {1} AND tag.value = {2}"
         return self._compiled(compiler, f"EXISTS ({member})")
 
-    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
+    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
         return self._compiled(compiler, "({0} @> jsonb_build_object({1}::text, {2}::text))")
 
 

@@ -3,6 +3,8 @@
 from datetime import date
 from typing import Annotated, TypedDict
 
+from rest_framework.request import Request
+
 from api.renderers import Answer, Page
 from api.views import ViewSet
 
@@ -25,6 +27,6 @@ class Versions(ViewSet):
 
     scopes = {"list": "public"}
 
-    def list(self, request) -> Answer[Page[VersionOut]]:
+    def list(self, request: Request) -> Answer[Page[VersionOut]]:
         """List the versions of the API."""
         return Answer(Page(VERSIONS, 1, len(VERSIONS), len(VERSIONS)))

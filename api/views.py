@@ -9,6 +9,7 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.http import Http404
+from rest_framework.request import Request
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
@@ -35,7 +36,7 @@ class ViewSet(ViewSetMixin, APIView):
 
     def required_scope(self) -> str | None:
         action = getattr(self, "action", None)
-        return self.scopes[action] if action in self.scopes else None
+        return self.scopes.get(action or "")
 
     def understood(self) -> Mapping[str, dict[str, Any]]:
         """The query parameters of this action with their JSON Schemas; an empty one is in `api/openapi.py`."""
@@ -47,16 +48,16 @@ class ViewSet(ViewSetMixin, APIView):
     def _creates(self) -> bool:
         return getattr(self, "action", None) == "create"
 
-    def rows(self, request) -> Any:
+    def rows(self, request: Request) -> Any:
         """The caller's rows of this noun, among which a path's `id` is looked up. For views whose paths have one."""
         raise NotImplementedError
 
-    def row(self, request, id: str) -> Any:
+    def row(self, request: Request, id: str) -> Any:
         """The row with this public id. Raises NotFound, whatever is wrong."""
         return found(self.rows(request), id)
 
-    def locked(self, request) -> Any:
-        """The row that the request would change, kept from everyone else until the transaction ends; None for a create."""
+    def locked(self, request: Request) -> Any:
+        """The row that the request would change, kept from others until the transaction ends; None for a create."""
         if "id" not in self.kwargs:
             return None
         return found(self.rows(request).select_for_update(of=("self",)), self.kwargs["id"])
@@ -65,19 +66,28 @@ class ViewSet(ViewSetMixin, APIView):
         """What a thing that `create` answered costs an hour while it runs, in USD, for the estimate of a dry run."""
         return Decimal(0)
 
-    def initial(self, request, *args: Any, **kwargs: Any) -> None:
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self._count(request)
         self.check_permissions(request)
-        if "\x00" in request.path or any("\x00" in text for pair in request.query_params.items() for text in pair):
+        if "\x00" in request.path:
+            raise Http404
+        if any("\x00" in text for pair in request.query_params.items() for text in pair):
             raise Invalid("The address contains the NUL character")
         allowed = set(self.understood())
         unknown = sorted(set(request.query_params) - allowed)
         if unknown and getattr(self, "action", None):  # without one, 405 says what is wrong
             raise UnknownParameter.among(unknown, sorted(allowed))
 
-    def _count(self, request) -> None:
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
+        """Most clients take anything, or JSON: they get it without a search."""
+        if request.META.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json"):
+            renderer = self.renderer_classes[0]()
+            return renderer, renderer.media_type
+        return super().perform_content_negotiation(request, force)
+
+    def _count(self, request: Any) -> None:
         """Charge the account, or the address where there is no valid credential: a stranger charges nobody else."""
         plain = request._request
         try:
@@ -89,14 +99,18 @@ class ViewSet(ViewSetMixin, APIView):
             if not plain.rate_decision.allowed:
                 raise RateLimitExceeded(plain.rate_decision.retry_after) from None
             raise
-        key, limit = (f"account:{credential.account.pk}", credential.rate) if credential else (anonymous_key(plain), limits.ANONYMOUS)
+        key, limit = (
+            (f"account:{credential.account.pk}", credential.rate)
+            if credential
+            else (anonymous_key(plain), limits.ANONYMOUS)
+        )
         plain.rate_decision = limits.limiter().hit(key, limit)
         if not plain.rate_decision.allowed:
             raise RateLimitExceeded(plain.rate_decision.retry_after)
         if credential:
             request.account, request.by = credential.account, credential.by
 
-    def dispatch(self, request, *args: Any, **kwargs: Any):
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         """DRF's dispatch, with the handler run as the headers and `dry_run` ask."""
         self.args, self.kwargs = args, kwargs
         request = self.request = self.initialize_request(request, *args, **kwargs)
@@ -112,7 +126,7 @@ class ViewSet(ViewSetMixin, APIView):
         self.response = self.finalize_response(request, response, *args, **kwargs)
         return self.response
 
-    def _run(self, request, handler: Callable[..., Any]) -> Any:
+    def _run(self, request: Request, handler: Callable[..., Any]) -> Any:
         """Only in the version that If-Match names, as a rehearsal, or once for its idempotency key."""
 
         def act() -> Any:
@@ -130,7 +144,7 @@ class ViewSet(ViewSetMixin, APIView):
         if key is None:
             return insisting()
         response = idempotency.run(key, request, insisting, bare=self.bare)
-        response.enveloped = True  # type: ignore[union-attr]  # it is final, whatever its status
+        response.enveloped = True  # it is final, whatever its status
         return response
 
 
@@ -157,15 +171,15 @@ class Unknown(ViewSet):
     schema = None  # not a part of the contract
     scopes = {"anything": "public"}
 
-    def initial(self, request, *args: Any, **kwargs: Any) -> None:
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         self.format_kwarg = None
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self._count(request)
 
-    def _run(self, request, handler: Callable[..., Any]) -> Any:
+    def _run(self, request: Request, handler: Callable[..., Any]) -> Any:
         raise Http404
 
     anything = APIView.http_method_not_allowed
 
 
-unknown = Unknown.as_view({method: "anything" for method in ("get", "post", "put", "patch", "delete", "options")})
+unknown = Unknown.as_view(dict.fromkeys(("get", "post", "put", "patch", "delete", "options"), "anything"))

@@ -1,7 +1,7 @@
 """Rows that belong to the whole platform: the event log, the inventory and the counters. No business nouns."""
 
 from functools import cache
-from typing import Any
+from typing import Any, Self, cast
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -10,6 +10,8 @@ from django.utils import timezone
 
 from core import db, ids
 
+Compiled = tuple[str, tuple[Any, ...]]  # SQL and its parameters
+
 
 class TransactionId(models.Func):
     """The writing transaction's number on PostgreSQL, so that readers can stop before transactions still open."""
@@ -17,17 +19,18 @@ class TransactionId(models.Func):
     function = "pg_current_xact_id"
     output_field = models.BigIntegerField()
 
-    def as_sqlite(self, compiler, connection, **_):
-        return "0", []  # one writer at a time: the autoincrement itself is commit order
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> Compiled:
+        return "0", ()  # one writer at a time: the autoincrement itself is commit order
 
-    def as_postgresql(self, compiler, connection, **_):
-        return "(pg_current_xact_id()::text::bigint)", []
+    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> Compiled:
+        return "(pg_current_xact_id()::text::bigint)", ()
 
 
 class Row(models.Model):
     """What every noun has: a UUIDv7 key shown as a TypeID, times, and a version that each write raises.
 
-    The version is the API's ETag. A write that bypasses `save` raises it itself, unless clients never see what it wrote.
+    The version is the API's ETag. A write that bypasses `save` raises it itself, unless clients never see what it
+    wrote.
     """
 
     prefix: str
@@ -40,10 +43,6 @@ class Row(models.Model):
     class Meta:
         abstract = True
 
-    @property
-    def public_id(self) -> str:
-        return ids.encode(self.prefix, self.id)
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             self.version += 1
@@ -51,10 +50,53 @@ class Row(models.Model):
                 kwargs["update_fields"] = {*kwargs["update_fields"], "version"}
         super().save(*args, **kwargs)
 
+    @property
+    def public_id(self) -> str:
+        return ids.encode(self.prefix, self.id)
+
     @classmethod
     def key(cls, public_id: str) -> UUID:
         """The primary key in a public id. Raises ValueError for anything that is not one of this noun's ids."""
         return ids.decode(cls.prefix, public_id)
+
+
+class EventReads(models.QuerySet["Event"]):
+    """The orders in which the log is read."""
+
+    def for_account(self, account: Any) -> Self:
+        return self.filter(account_id=account.pk)
+
+    def committed(self) -> Self:
+        """Only events that no still open transaction can precede, oldest first: safe to read with a cursor."""
+        rows = self.order_by("txid", "seq")
+        if connection.vendor != "postgresql":
+            return rows
+        return rows._where("txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+
+    def after(self, event: "Event") -> Self:
+        """Those that came later in commit order than an event read from the database."""
+        return self._where("(txid, seq) > (%s, %s)", event.txid, event.seq)
+
+    def adopt(self) -> None:
+        """Put events that were restored from another PostgreSQL server before all that this one will write.
+
+        Their transactions' numbers may be ahead of this server's, which would hide them for months.
+        """
+        if connection.vendor != "postgresql":
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE core_event SET txid = txid - newest - 1 "
+                "FROM (SELECT max(txid) AS newest FROM core_event) AS log "
+                "WHERE newest >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+            )
+
+    def until(self, event: "Event") -> Self:
+        """The event and those before it in commit order."""
+        return self._where("(txid, seq) <= (%s, %s)", event.txid, event.seq)
+
+    def _where(self, sql: str, *values: int) -> Self:
+        return cast("Self", self.extra(where=[sql], params=values))  # noqa: S610  (the texts above)
 
 
 class Event(models.Model):
@@ -67,38 +109,6 @@ class Event(models.Model):
 
     prefix = "evt"
     kind = "event"
-
-    class Reads(models.QuerySet["Event"]):
-        def for_account(self, account) -> "Event.Reads":
-            return self.filter(account_id=account.pk)
-
-        def committed(self) -> "Event.Reads":
-            """Only events that no still open transaction can precede, oldest first: safe to read with a cursor."""
-            rows = self.order_by("txid", "seq")
-            if connection.vendor != "postgresql":
-                return rows
-            return rows.extra(where=["txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"])
-
-        def after(self, event: "Event") -> "Event.Reads":
-            """Those that came later in commit order than an event read from the database."""
-            return self.extra(where=["(txid, seq) > (%s, %s)"], params=[event.txid, event.seq])
-
-        def adopt(self) -> None:
-            """Put events that were restored from another PostgreSQL server before all that this one will write.
-
-            Their transactions' numbers may be ahead of this server's, which would hide them for months.
-            """
-            if connection.vendor != "postgresql":
-                return
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE core_event SET txid = txid - newest - 1 FROM (SELECT max(txid) AS newest FROM core_event) AS log "
-                    "WHERE newest >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
-                )
-
-        def until(self, event: "Event") -> "Event.Reads":
-            """The event and those before it in commit order."""
-            return self.extra(where=["(txid, seq) <= (%s, %s)"], params=[event.txid, event.seq])
 
     seq = models.BigAutoField(primary_key=True)
     id = models.UUIDField(unique=True, default=ids.new, editable=False)
@@ -117,7 +127,7 @@ class Event(models.Model):
     data = models.JSONField(default=dict, encoder=DjangoJSONEncoder)
     meters = models.JSONField(default=list, encoder=DjangoJSONEncoder)
 
-    objects = models.Manager.from_queryset(Reads)()
+    objects = models.Manager.from_queryset(EventReads)()
 
     class Meta:
         ordering = ["-txid", "-seq"]
@@ -131,6 +141,14 @@ class Event(models.Model):
     def __str__(self) -> str:
         return f"{self.type} {self.public_id}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("events are append-only")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("events are append-only")
+
     @property
     def public_id(self) -> str:
         return ids.encode(self.prefix, self.id)
@@ -139,14 +157,6 @@ class Event(models.Model):
     def key(cls, public_id: str) -> UUID:
         """The id in a public id; the primary key is `seq`. Raises ValueError."""
         return ids.decode(cls.prefix, public_id)
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        if not self._state.adding:
-            raise TypeError("events are append-only")
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any):
-        raise TypeError("events are append-only")
 
 
 class Resource(models.Model):
@@ -165,7 +175,9 @@ class Resource(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["account_id", "-id"], name="resource_account", condition=models.Q(deleted_at=None))]
+        indexes = [
+            models.Index(fields=["account_id", "-id"], name="resource_account", condition=models.Q(deleted_at=None))
+        ]
 
     def __str__(self) -> str:
         return self.number
@@ -181,23 +193,25 @@ class Resource(models.Model):
         values = [field.get_db_prep_save(getattr(self, field.attname), connection) for field in fields]
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
-            return cursor.fetchone()[0]
+            return int(cursor.fetchone()[0])
 
 
 @cache
-def _put_statement() -> tuple[str, list[models.Field]]:
+def _put_statement() -> "tuple[str, list[models.Field[Any, Any]]]":
     fields = [field for field in Resource._meta.concrete_fields if not field.primary_key]
-    names = [field.column for field in fields]
+    names = [str(field.column) for field in fields]
     changing = ("name", "region", "status", "tags", "detail", "deleted_at")
     sql = (
-        f"INSERT INTO core_resource ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))}) "
-        f"ON CONFLICT (native_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)} RETURNING id"
+        f"INSERT INTO core_resource ({', '.join(names)}) "  # noqa: S608  (nothing but the names of columns)
+        f"VALUES ({', '.join(['%s'] * len(names))}) "
+        f"ON CONFLICT (native_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)} "
+        "RETURNING id"
     )
     return sql, fields
 
 
 class Counter(models.Model):
-    """How many of a kind an account has: totals of lists and quotas without COUNT(*). Changed in the verb's transaction."""
+    """How many of a kind an account has: totals of lists and quotas without COUNT(*). Changed with what is counted."""
 
     account_id = models.UUIDField()
     kind = models.CharField(max_length=32)
@@ -210,16 +224,17 @@ class Counter(models.Model):
         return f"{self.kind} {self.count}"
 
     @classmethod
-    def add(cls, account, **changes: int) -> dict[str, int]:
+    def add(cls, account: Any, **changes: int) -> dict[str, int]:
         """Change counts and answer the new ones; the rows stay locked until the transaction ends.
 
         `Counter.add(account, instance=1, vcpu=4)` → `{"instance": 7, "vcpu": 20}`.
         """
         kinds = sorted(changes)  # always in one order: two writers never wait for each other
         values = [value for kind in kinds for value in (db.adapted(account.pk), kind, changes[kind])]
+        places = ", ".join(["(%s, %s, %s)"] * len(kinds))
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO core_counter (account_id, kind, count) VALUES {', '.join(['(%s, %s, %s)'] * len(kinds))} "
+                f"INSERT INTO core_counter (account_id, kind, count) VALUES {places} "  # noqa: S608  (only %s)
                 "ON CONFLICT (account_id, kind) DO UPDATE SET count = core_counter.count + excluded.count "
                 "RETURNING kind, count",
                 values,
@@ -227,5 +242,5 @@ class Counter(models.Model):
             return dict(cursor.fetchall())
 
     @classmethod
-    def of(cls, account, kind: str) -> int:
+    def of(cls, account: Any, kind: str) -> int:
         return cls.objects.filter(account_id=account.pk, kind=kind).values_list("count", flat=True).first() or 0

@@ -68,7 +68,9 @@ class AuditFilters(Filters):
     created_after = created_before = None  # type: ignore[assignment]  # a log has since and until
 
     type = TypeFilter()
-    actor = django_filters.CharFilter(method="by_actor", label="The id of a user or key, or a kind: user, api_key, system.")
+    actor = django_filters.CharFilter(
+        method="by_actor", label="The id of a user or key, or a kind: user, api_key, system."
+    )
     subject = SubjectFilter("subject_id", label="The id of what it happened to.")
     request_id = django_filters.CharFilter(label="The request in which it happened.")
     ip = django_filters.CharFilter(label="From this address.")
@@ -110,7 +112,7 @@ class AuditLog(ViewSet):
 
     def list(self, request) -> Answer[Page[AuditEntryOut]]:
         """List what was done, or export it."""
-        rows = Event.objects.for_account(request.account)
+        rows: Any = Event.objects.for_account(request.account)
         if self._exports(request):
             rows, _ = AuditFilters.select(request, rows.committed())
             return StreamingHttpResponse(_lines(rows), content_type=NDJSON)  # type: ignore[return-value]

@@ -4,29 +4,35 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='UsageSpan',
+            name="UsageSpan",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False)),
-                ('account_id', models.UUIDField()),
-                ('resource', models.UUIDField(help_text='The native id of what was used.')),
-                ('sku', models.CharField(max_length=64)),
-                ('quantity', models.DecimalField(decimal_places=6, max_digits=20)),
-                ('rate', models.DecimalField(decimal_places=12, help_text='USD for one an hour, as it was then.', max_digits=20)),
-                ('memory_gb', models.DecimalField(decimal_places=6, max_digits=12)),
-                ('used_from', models.DateTimeField()),
-                ('used_to', models.DateTimeField(null=True)),
+                ("id", models.UUIDField(editable=False, primary_key=True, serialize=False)),
+                ("account_id", models.UUIDField()),
+                ("resource", models.UUIDField(help_text="The native id of what was used.")),
+                ("sku", models.CharField(max_length=64)),
+                ("quantity", models.DecimalField(decimal_places=6, max_digits=20)),
+                (
+                    "rate",
+                    models.DecimalField(
+                        decimal_places=12, help_text="USD for one an hour, as it was then.", max_digits=20
+                    ),
+                ),
+                ("memory_gb", models.DecimalField(decimal_places=6, max_digits=12)),
+                ("used_from", models.DateTimeField()),
+                ("used_to", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['used_from', 'id'],
-                'indexes': [models.Index(fields=['account_id', 'used_to'], name='usage_span_account'), models.Index(fields=['resource', 'used_from'], name='usage_span_resource')],
+                "ordering": ["used_from", "id"],
+                "indexes": [
+                    models.Index(fields=["account_id", "used_to"], name="usage_span_account"),
+                    models.Index(fields=["resource", "used_from"], name="usage_span_resource"),
+                ],
             },
         ),
     ]

@@ -1,4 +1,4 @@
-"""Spans of use: what was metered, from when until when, at which rate. Derived from the event log and from nothing else."""
+"""Spans of use: what was metered, from when until when, at which rate. Derived from the event log and nothing else."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -1,7 +1,7 @@
 """`/v1/prices`: what a unit costs, and has cost, by sku."""
 
 from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from django.utils import timezone
 
@@ -35,7 +35,9 @@ class Prices(ViewSet):
         number, limit = page(request)
         known = Price.objects.filter(effective_from__lte=timezone.now()).order_by("sku").values_list("sku", flat=True)
         skus = known.distinct()
-        return Answer(Page(_representations(list(skus[(number - 1) * limit : number * limit])), number, limit, skus.count()))
+        return Answer(
+            Page(_representations(list(skus[(number - 1) * limit : number * limit])), number, limit, skus.count())
+        )
 
     def retrieve(self, request, sku: str) -> Answer[PriceOut]:
         found = _representations([sku])
@@ -46,7 +48,8 @@ class Prices(ViewSet):
 
 def _representations(skus: list[str]) -> list[PriceOut]:
     """Those of the skus that have a price now."""
-    now, found = timezone.now(), {}
+    now = timezone.now()
+    found: dict[str, Any] = {}
     for price in Price.objects.filter(sku__in=skus).order_by("sku", "-effective_from"):
         shown = found.setdefault(price.sku, {"sku": price.sku, "unit_price": None, "versions": []})
         shown["versions"].append({"unit_price": money(price.unit_price), "effective_from": price.effective_from})

@@ -4,100 +4,158 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Image',
+            name="Image",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='The name in the API. Never change it: instances keep it.', max_length=48, unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('aliases', models.JSONField(blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].')),
-                ('on_sale', models.BooleanField(default=True, help_text='Off: nothing new can be made with it; what exists stays.')),
-                ('position', models.PositiveSmallIntegerField(default=0, help_text='Order in lists.')),
-                ('distribution', models.CharField(max_length=32)),
-                ('release', models.CharField(max_length=32)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="The name in the API. Never change it: instances keep it.", max_length=48, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "aliases",
+                    models.JSONField(
+                        blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].'
+                    ),
+                ),
+                (
+                    "on_sale",
+                    models.BooleanField(
+                        default=True, help_text="Off: nothing new can be made with it; what exists stays."
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")),
+                ("distribution", models.CharField(max_length=32)),
+                ("release", models.CharField(max_length=32)),
             ],
             options={
-                'ordering': ['position', 'slug'],
-                'abstract': False,
+                "ordering": ["position", "slug"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='InstanceType',
+            name="InstanceType",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='The name in the API. Never change it: instances keep it.', max_length=48, unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('aliases', models.JSONField(blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].')),
-                ('on_sale', models.BooleanField(default=True, help_text='Off: nothing new can be made with it; what exists stays.')),
-                ('position', models.PositiveSmallIntegerField(default=0, help_text='Order in lists.')),
-                ('family', models.CharField(choices=[('compute', 'Compute'), ('memory', 'Memory')], max_length=16)),
-                ('vcpus', models.PositiveSmallIntegerField()),
-                ('memory_mb', models.PositiveIntegerField(verbose_name='memory (MB)')),
-                ('disk_gb', models.PositiveIntegerField(verbose_name='disk (GB)')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="The name in the API. Never change it: instances keep it.", max_length=48, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "aliases",
+                    models.JSONField(
+                        blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].'
+                    ),
+                ),
+                (
+                    "on_sale",
+                    models.BooleanField(
+                        default=True, help_text="Off: nothing new can be made with it; what exists stays."
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")),
+                ("family", models.CharField(choices=[("compute", "Compute"), ("memory", "Memory")], max_length=16)),
+                ("vcpus", models.PositiveSmallIntegerField()),
+                ("memory_mb", models.PositiveIntegerField(verbose_name="memory (MB)")),
+                ("disk_gb", models.PositiveIntegerField(verbose_name="disk (GB)")),
             ],
             options={
-                'ordering': ['position', 'slug'],
-                'abstract': False,
+                "ordering": ["position", "slug"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Plan',
+            name="Plan",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='The name in the API. Never change it: instances keep it.', max_length=48, unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('aliases', models.JSONField(blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].')),
-                ('on_sale', models.BooleanField(default=True, help_text='Off: nothing new can be made with it; what exists stays.')),
-                ('position', models.PositiveSmallIntegerField(default=0, help_text='Order in lists.')),
-                ('requests_per_hour', models.PositiveIntegerField()),
-                ('burst', models.PositiveIntegerField(help_text='How many of them may come at once.')),
-                ('max_instances', models.PositiveIntegerField()),
-                ('max_vcpus', models.PositiveIntegerField()),
-                ('max_ssh_keys', models.PositiveIntegerField()),
-                ('max_api_keys', models.PositiveIntegerField()),
-                ('monthly_price', models.DecimalField(decimal_places=2, default=0, help_text='USD', max_digits=12)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="The name in the API. Never change it: instances keep it.", max_length=48, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "aliases",
+                    models.JSONField(
+                        blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].'
+                    ),
+                ),
+                (
+                    "on_sale",
+                    models.BooleanField(
+                        default=True, help_text="Off: nothing new can be made with it; what exists stays."
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")),
+                ("requests_per_hour", models.PositiveIntegerField()),
+                ("burst", models.PositiveIntegerField(help_text="How many of them may come at once.")),
+                ("max_instances", models.PositiveIntegerField()),
+                ("max_vcpus", models.PositiveIntegerField()),
+                ("max_ssh_keys", models.PositiveIntegerField()),
+                ("max_api_keys", models.PositiveIntegerField()),
+                ("monthly_price", models.DecimalField(decimal_places=2, default=0, help_text="USD", max_digits=12)),
             ],
             options={
-                'ordering': ['position', 'slug'],
-                'abstract': False,
+                "ordering": ["position", "slug"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Region',
+            name="Region",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(help_text='The name in the API. Never change it: instances keep it.', max_length=48, unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('aliases', models.JSONField(blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].')),
-                ('on_sale', models.BooleanField(default=True, help_text='Off: nothing new can be made with it; what exists stays.')),
-                ('position', models.PositiveSmallIntegerField(default=0, help_text='Order in lists.')),
-                ('country', models.CharField(help_text='ISO 3166 code.', max_length=2)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.SlugField(
+                        help_text="The name in the API. Never change it: instances keep it.", max_length=48, unique=True
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "aliases",
+                    models.JSONField(
+                        blank=True, default=list, help_text='Other names it answers to, e.g. ["us-east"].'
+                    ),
+                ),
+                (
+                    "on_sale",
+                    models.BooleanField(
+                        default=True, help_text="Off: nothing new can be made with it; what exists stays."
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField(default=0, help_text="Order in lists.")),
+                ("country", models.CharField(help_text="ISO 3166 code.", max_length=2)),
             ],
             options={
-                'ordering': ['position', 'slug'],
-                'abstract': False,
+                "ordering": ["position", "slug"],
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Price',
+            name="Price",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(help_text='e.g. instance.compute-1x', max_length=64)),
-                ('unit', models.CharField(default='hour', max_length=16)),
-                ('unit_price', models.DecimalField(decimal_places=12, max_digits=20)),
-                ('currency', models.CharField(default='USD', max_length=3)),
-                ('effective_from', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sku", models.CharField(help_text="e.g. instance.compute-1x", max_length=64)),
+                ("unit", models.CharField(default="hour", max_length=16)),
+                ("unit_price", models.DecimalField(decimal_places=12, max_digits=20)),
+                ("currency", models.CharField(default="USD", max_length=3)),
+                ("effective_from", models.DateTimeField()),
             ],
             options={
-                'ordering': ['sku', '-effective_from'],
-                'constraints': [models.UniqueConstraint(fields=('sku', 'effective_from'), name='price_version_once')],
+                "ordering": ["sku", "-effective_from"],
+                "constraints": [models.UniqueConstraint(fields=("sku", "effective_from"), name="price_version_once")],
             },
         ),
     ]

@@ -1,17 +1,17 @@
 """What every catalogue entry has: a slug that the API shows, other names it answers to, and whether it is on sale."""
 
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 
 from core import epoch
 
 
-class Reads(models.QuerySet):
+class Reads(models.QuerySet[Any]):
     def on_sale(self) -> Self:
         return self.filter(on_sale=True)
 
-    def named(self, text: str):
+    def named(self, text: str) -> Any:
         """The entry on sale with this slug or alias, or None."""
         return _by_name(self.model).get(text)
 
@@ -19,12 +19,14 @@ class Reads(models.QuerySet):
 @epoch.remembered
 def _by_name(model: type[models.Model]) -> dict[str, models.Model]:
     """The catalogue is small and read with every create: a process remembers it until it is edited."""
-    entries = list(model.objects.on_sale())
+    entries: list[Any] = list(model._default_manager.filter(on_sale=True))
     return {name: entry for entry in entries for name in (entry.slug, *entry.aliases)}
 
 
 class Entry(models.Model):
-    slug = models.SlugField(max_length=48, unique=True, help_text="The name in the API. Never change it: instances keep it.")
+    slug = models.SlugField(
+        max_length=48, unique=True, help_text="The name in the API. Never change it: instances keep it."
+    )
     name = models.CharField(max_length=100)
     aliases = models.JSONField(default=list, blank=True, help_text='Other names it answers to, e.g. ["us-east"].')
     on_sale = models.BooleanField(default=True, help_text="Off: nothing new can be made with it; what exists stays.")

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import models
 from django.utils import timezone
@@ -44,7 +45,7 @@ class Price(models.Model):
     def __str__(self) -> str:
         return f"{self.sku} {self.unit_price:.4f} {self.currency}/{self.unit}"
 
-    def save(self, *args, **kwargs) -> None:
+    def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError("a price version never changes: add a new one with a later effective_from")
         super().save(*args, **kwargs)

@@ -1,6 +1,7 @@
 """The sealed audit log: every event once, in commit order, and every tampering named."""
 
 from io import StringIO
+from itertools import pairwise
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -46,7 +47,7 @@ def test_every_event_is_sealed_once_in_commit_order_and_a_second_run_seals_nothi
     seals = list(AuditSeal.objects.order_by("number"))
     assert [seal.event_seq for seal in seals] == [event.seq for event in sealed]
     assert [seal.number for seal in seals] == list(range(1, len(sealed) + 1))
-    assert all(seal.prev_hash == before.hash for before, seal in zip(seals, seals[1:], strict=False))
+    assert all(seal.prev_hash == before.hash for before, seal in pairwise(seals))
     assert audit.seal() == 0
     assert verify() == f"{len(sealed)}:{seals[-1].hash}"
 
@@ -104,7 +105,9 @@ def test_an_event_slipped_in_among_the_sealed_ones_is_named(sealed):
     slipped.save(force_insert=True)
     tamper("UPDATE core_event SET txid = %s, seq = %s WHERE seq = %s", sealed[0].txid, -7, slipped.seq)
     tamper("DELETE FROM accounts_auditseal WHERE event_seq = %s", sealed[-1].seq)
-    assert broken() == f"broken at {len(sealed) - 1}, event {slipped.public_id}: the event was slipped in: it has no seal"
+    assert (
+        broken() == f"broken at {len(sealed) - 1}, event {slipped.public_id}: the event was slipped in: it has no seal"
+    )
 
 
 def test_an_end_that_was_cut_off_is_found_by_a_head_noted_before(sealed):

@@ -85,4 +85,3 @@ def test_only_true_and_false_are_understood_and_only_by_creates():
     assert api.post("/instances?dry_run=yes", WANTED).json()["error"]["details"]["allowed_values"] == ["true", "false"]
     assert api.post("/instances?dry_run=false", WANTED).status_code == 201
     assert api.get("/instances?dry_run=true").json()["error"]["code"] == "unknown_parameter"
-

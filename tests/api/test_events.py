@@ -146,7 +146,7 @@ def test_waits_take_only_a_share_of_the_threads(monkeypatch):
 
 
 def test_a_reader_of_the_feed_misses_nothing_and_repeats_nothing_whatever_order_writers_commit_in():
-    """Writers hold their transactions open for different times, so numbers are taken and committed in different orders."""
+    """Writers hold transactions open for different times: numbers are taken in one order, committed in another."""
     alice = make_account()
     api, after = make_api(alice), newest(alice)
     writers, each = 4, 15
@@ -172,7 +172,9 @@ def test_a_reader_of_the_feed_misses_nothing_and_repeats_nothing_whatever_order_
         after = page["pagination"]["after"]
     for thread in threads:
         thread.join()
-    wanted = {(kind, f"{n}/{t}") for kind in ("ssh_key.added", "ssh_key.updated") for n in range(writers) for t in range(each)}
+    wanted = {
+        (kind, f"{n}/{t}") for kind in ("ssh_key.added", "ssh_key.updated") for n in range(writers) for t in range(each)
+    }
     assert set(seen) == wanted
     assert len(seen) == len(wanted)
     assert api.get(f"/events?after={after}").json()["data"] == []
@@ -200,7 +202,8 @@ def test_events_restored_from_another_server_are_read_and_come_before_new_ones()
     for number, text in enumerate(old):
         _insert(connection, alice, text)
         Event.objects.filter(data={"n": text}).update(txid=10**15 + number)
-    read = lambda: [e.data["n"] for e in Event.objects.for_account(alice).committed().filter(type="ssh_key.added")]  # noqa: E731
+    log = Event.objects.for_account(alice).committed().filter(type="ssh_key.added")
+    read = lambda: [event.data["n"] for event in log.all()]  # noqa: E731
     assert read() == []
     Event.objects.filter(seq=begin.seq).update(txid=10**15 - 1)
     call_command("migrate", verbosity=0)
@@ -225,7 +228,8 @@ def _insert(on, account, text: str) -> None:
     with on.cursor() as cursor:
         cursor.execute(
             "INSERT INTO core_event (id, at, account_id, type, actor_kind, actor_id, actor_name, via, ip, request_id, "
-            "subject_kind, data, meters) VALUES (%s, now(), %s, 'ssh_key.added', 'system', '', '', 'system', '', '', '', "
+            "subject_kind, data, meters) "
+            "VALUES (%s, now(), %s, 'ssh_key.added', 'system', '', '', 'system', '', '', '', "
             "jsonb_build_object('n', %s::text), '[]')",
             [ids.new(), account.pk, text],
         )

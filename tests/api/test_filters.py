@@ -138,9 +138,8 @@ def test_a_narrowed_list_is_counted_but_no_further_than_it_pays(alice, api, monk
         make_instance(alice)
     monkeypatch.setattr(filters, "COUNTED", 3)
     first = api.get("/instances?status=running&limit=2").json()["pagination"]
-    assert first == {
-        "page": 1, "limit": 2, "total_items": 3, "total_pages": 2, "has_next": True, "has_prev": False, "total_capped": True,
-    }  # fmt: skip
+    pages = {"page": 1, "limit": 2, "total_pages": 2, "has_next": True, "has_prev": False}
+    assert first == {**pages, "total_items": 3, "total_capped": True}
     beyond = api.get("/instances?status=running&limit=2&page=2").json()
     assert beyond["pagination"]["has_next"]
     last = api.get("/instances?status=running&limit=2&page=3").json()
@@ -205,7 +204,10 @@ def test_api_keys_are_filtered_by_the_status_that_they_show(alice, api):
     for status in STATUSES:
         rows = api.get(f"/account/api-keys?status={status}").json()["data"]
         assert [row["id"] for row in rows] == [row["id"] for row in everything if row["status"] == status]
-    assert [row["name"] for row in api.get("/account/api-keys?status=revoked,expired").json()["data"]] == ["expired", "revoked"]
+    assert [row["name"] for row in api.get("/account/api-keys?status=revoked,expired").json()["data"]] == [
+        "expired",
+        "revoked",
+    ]
 
 
 def test_ssh_keys_are_counted_by_their_counter(alice, api):

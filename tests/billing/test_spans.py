@@ -33,7 +33,12 @@ def rows() -> list[dict]:
 def test_a_running_instance_has_one_open_span_at_its_price_with_its_memory():
     row = make_instance(instance_type="compute-4x")
     (span,) = UsageSpan.objects.all()
-    assert (span.resource, span.sku, span.used_from, span.used_to) == (row.pk, "instance.compute-4x", row.metered_from, None)
+    assert (span.resource, span.sku, span.used_from, span.used_to) == (
+        row.pk,
+        "instance.compute-4x",
+        row.metered_from,
+        None,
+    )
     assert (span.quantity, span.rate, span.memory_gb) == (1, Price.objects.at("instance.compute-4x"), 4)
     assert span.account_id == row.account_id
 

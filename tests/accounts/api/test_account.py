@@ -18,8 +18,13 @@ def alice():
 def test_the_account_is_read_as_it_is_now_not_as_the_process_remembers_it(alice):
     api = make_api(alice)
     shown = api.get("/account").json()["data"]
-    assert (shown["id"], shown["name"], shown["plan"], shown["status"]) == (alice.public_id, "Alice's", "free", "active")
-    accounts.rename(account=alice, name="Shop", by=SYSTEM)
+    assert (shown["id"], shown["name"], shown["plan"], shown["status"]) == (
+        alice.public_id,
+        "Alice's",
+        "free",
+        "active",
+    )
+    accounts.update(account=alice, name="Shop", by=SYSTEM)
     assert api.get("/account").json()["data"]["name"] == "Shop"
     accounts.suspend(account=alice, reason="Unpaid", by=SYSTEM)
     shown = api.get("/account").json()["data"]

@@ -65,7 +65,9 @@ def test_filters_narrow_to_type_actor_subject_request_address_and_time(alice, ap
     assert len(entries(api, since=days(-1).isoformat(), until=days(1).isoformat())) == len(entries(api))
 
 
-@pytest.mark.parametrize("query", ["type=nothing.*", "subject=nonsense", "since=soon", "format=csv", "created_after=2026-01-01"])
+@pytest.mark.parametrize(
+    "query", ["type=nothing.*", "subject=nonsense", "since=soon", "format=csv", "created_after=2026-01-01"]
+)
 def test_what_it_does_not_understand_is_refused(api, query):
     assert api.get(f"/account/audit-log?{query}").status_code == 400
 
@@ -80,7 +82,9 @@ class TestExport:
     pytestmark = commits
 
     @pytest.mark.parametrize("batch", [1, 2, 3, 1000])
-    def test_an_export_is_the_whole_list_the_other_way_round_however_large_its_batches(self, alice, api, monkeypatch, batch):
+    def test_an_export_is_the_whole_list_the_other_way_round_however_large_its_batches(
+        self, alice, api, monkeypatch, batch
+    ):
         monkeypatch.setattr(audit_log, "BATCH", batch)
         for _ in range(3):
             make_instance(alice)
@@ -90,7 +94,9 @@ class TestExport:
             deadline -= 1  # on PostgreSQL other tests' open transactions hold the end back
         assert found == wanted
         assert exported(api, "?format=ndjson") == wanted
-        assert exported(api, "?format=ndjson&type=instance.ready") == [e for e in wanted if e["type"] == "instance.ready"]
+        assert exported(api, "?format=ndjson&type=instance.ready") == [
+            e for e in wanted if e["type"] == "instance.ready"
+        ]
 
     def test_an_export_has_no_pages_and_its_refusals_are_json(self, alice, api):
         refused = api.get("/account/audit-log?format=ndjson&page=2")
