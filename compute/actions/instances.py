@@ -4,7 +4,7 @@ A user verb only changes rows and nudges a worker; `compute/tasks.py` drives the
 `generation`, and each move is a compare-and-set on state and generation, so a worker that slept through a change
 moves nothing.
 
-Over 300 lines, because the verbs of one noun belong on one page.
+Long, because the verbs of one noun belong on one page.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from django.db.models import F
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account
@@ -64,7 +64,7 @@ def create(
     start: bool = True,
     protected: bool = False,
 ) -> Instance:
-    """Accept an instance; a worker makes it. `ssh_keys` are ids or names.
+    """Accept an instance; a worker makes it. `ssh_keys` are ids or names. Long, because every field is named once.
 
     Records: instance.requested. Raises: Invalid with every wrong field, InstanceQuotaExceeded, Unavailable.
     """
@@ -114,7 +114,10 @@ def update(
     tags: Mapping[str, str | None] | None = MappingProxyType({}),
     protected: bool | None = None,
 ) -> Instance:
-    """Another name, other tags (merged: None removes one, or all) or protection. Records: instance.updated. Raises: Invalid."""
+    """Another name, other tags (merged: None removes one, or all) or protection.
+
+    Records: instance.updated. Raises: Invalid.
+    """
     instance = _locked(instance)
     merged = {**instance.tags, **tags} if tags is not None else {}
     kept = {key: value for key, value in merged.items() if value is not None}
@@ -130,7 +133,10 @@ def update(
 
 @atomic_write()
 def start(*, instance: Instance, by: Actor) -> Instance:
-    """Run a stopped or failed instance; one that runs is left as it is. Records: instance.updated. Raises: InvalidState."""
+    """Run a stopped or failed instance; one that runs is left as it is.
+
+    Records: instance.updated. Raises: InvalidState.
+    """
     instance = _locked(instance)
     if instance.desired_state == "running" and instance.state in ("running", "starting", "provisioning", "pending"):
         return instance
@@ -190,14 +196,19 @@ def resize(*, instance: Instance, by: Actor, instance_type: str, restart: bool =
 
 @atomic_write()
 def rebuild(*, instance: Instance, by: Actor, image: str) -> Instance:
-    """Throw the disk away and begin again from `image`, at the same address. Records: instance.updated. Raises: Invalid, InvalidState."""
+    """Throw the disk away and begin again from `image`, at the same address.
+
+    Records: instance.updated. Raises: Invalid, InvalidState.
+    """
     instance = _locked(instance)
     errors: list[FieldError] = []
     sold = _on_sale(Image, "image", "Invalid image specified", image, errors)
     if sold is None:
         raise Invalid(errors=errors)
     if instance.protected:
-        raise InstanceProtected("The instance is protected: a rebuild would erase its disk. Set protected to false first")
+        raise InstanceProtected(
+            "The instance is protected: a rebuild would erase its disk. Set protected to false first"
+        )
     allowed = ["running", "stopped", "error"]
     return _command(instance, "rebuilding", by, desired_state="running", allowed=allowed, image=sold.slug)
 
@@ -225,7 +236,10 @@ def mark_provisioning(*, instance: Instance) -> Instance:
 
 @atomic_write()
 def mark_running(*, instance: Instance, observed: Any, os: str = "") -> Instance:
-    """It is up. Records: instance.created or what was done, and instance.ready once SSH answers. Raises: StateChanged."""
+    """It is up.
+
+    Records: instance.created or what was done, and instance.ready once SSH answers. Raises: StateChanged.
+    """
     was, now = instance.state, timezone.now()
     meters = [] if instance.metered_from else instance.open_meter(now)
     endpoint = observed.endpoint
@@ -278,13 +292,23 @@ def mark_failed(*, instance: Instance, reason: str) -> Instance:
     """It cannot go on; what it costs ends here. Records: instance.failed. Raises: StateChanged."""
     meters = instance.close_meter(timezone.now())
     LIFECYCLE.advance(instance, "error", **_settled(ready=False, reason=reason), **_meter_fields(instance))
-    events.record("instance.failed", account=instance.account, by=SYSTEM, subject=instance, data={"reason": reason[:500]}, meters=meters)
+    events.record(
+        "instance.failed",
+        account=instance.account,
+        by=SYSTEM,
+        subject=instance,
+        data={"reason": reason[:500]},
+        meters=meters,
+    )
     return instance
 
 
 @atomic_write()
 def mark_deleted(*, instance: Instance) -> None:
-    """Nothing of it is left on any machine: the row goes, the log stays. Records: instance.deleted. Raises: StateChanged."""
+    """Nothing of it is left on any machine: the row goes, the log stays.
+
+    Records: instance.deleted. Raises: StateChanged.
+    """
     meters = instance.close_meter(timezone.now())
     LIFECYCLE.advance(instance, "deleted")
     Counter.add(instance.account, instance=-1, vcpu=-instance.vcpus)
@@ -343,7 +367,10 @@ def note_node(*, name: str, capabilities: Any) -> Node:
 
 
 def _locked(instance: Instance) -> Instance:
-    """The row as it is now, which nobody else changes until this verb has ended. Raises InvalidState where it is gone."""
+    """The row as it is now, which nobody else changes until this verb has ended.
+
+    Raises InvalidState where it is gone.
+    """
     fresh = (
         Instance.objects.for_account(instance.account)
         .select_for_update(of=("self",))
@@ -446,7 +473,9 @@ def _user_data_errors(user_data: str) -> list[FieldError]:
     size = len(user_data.encode())
     if size <= MAX_USER_DATA:
         return []
-    return [FieldError("user_data", f"user_data may have {MAX_USER_DATA} bytes, this one has {size}", f"({size} bytes)")]
+    return [
+        FieldError("user_data", f"user_data may have {MAX_USER_DATA} bytes, this one has {size}", f"({size} bytes)")
+    ]
 
 
 def _charge_quota(account: Account, *, instances: int, vcpus: int) -> None:
@@ -473,5 +502,3 @@ def _usable_node() -> Node | None:
     if node and not node.ok:
         raise Unavailable(f"Instances cannot run here: {node.reason}", suggestion=node.remedy, retry_after=30)
     return node
-
-
