@@ -36,7 +36,7 @@ class AccountAdapter(DefaultAccountAdapter):
                 members.accept(member=invited, user=user, by=user.actor)
                 request.session["account"] = invited.account.public_id
             else:
-                accounts.create(name=user.email.partition("@")[0], owner=user, by=user.actor)
+                accounts.create(name=user.email.partition("@")[0][:100], owner=user, by=user.actor)
         return user
 
     def is_reauthentication_required(self, *, app, **kwargs):

@@ -1,6 +1,8 @@
 """Accounts and who belongs to them: every write."""
 
 from allauth.account.models import EmailAddress
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,11 +18,9 @@ from core.errors import Invalid
 def create(*, name: str, owner: User, plan: str = "free", by: Actor) -> Account:
     """A new account with its owner.
 
-    Records: account.updated, member.joined. Raises: Invalid for an unknown plan or an empty name.
+    Records: account.updated, member.joined. Raises: Invalid for an unknown plan or a name not of 1 to 100 characters.
     """
-    if not name.strip():
-        raise Invalid.field("name", "An account needs a name", value=name)
-    account = Account.objects.create(name=name.strip(), plan=_plan(plan))
+    account = Account.objects.create(name=_named(name), plan=_plan(plan))
     member = Membership.objects.create(account=account, user=owner, role=Membership.Role.OWNER)
     events.record("account.updated", account=account, by=by, subject=account)
     events.record("member.joined", account=account, by=by, subject=member)
@@ -29,7 +29,14 @@ def create(*, name: str, owner: User, plan: str = "free", by: Actor) -> Account:
 
 @atomic_write()
 def create_user(*, email: str, password: str | None = None, name: str = "", by: Actor) -> User:
-    """A user whose address the operator vouches for; without a password they set one by "Forgot your password?"."""
+    """A user whose address the operator vouches for; without a password they set one by "Forgot your password?".
+
+    Raises: Invalid for what is no e-mail address.
+    """
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise Invalid.field("email", f"'{email}' is not an e-mail address", value=email) from None
     user = User.objects.create_user(email, password, name=name)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     return user
@@ -39,12 +46,11 @@ def create_user(*, email: str, password: str | None = None, name: str = "", by: 
 def update(*, account: Account, by: Actor, name: str | None = None, require_mfa: bool | None = None) -> Account:
     """Another name, or whether members must have a second factor: who has none is asked for it with their next page.
 
-    Records: account.updated. Raises: Invalid for an empty name.
+    Records: account.updated. Raises: Invalid for a name not of 1 to 100 characters.
     """
-    if name is not None and not name.strip():
-        raise Invalid.field("name", "An account needs a name", value=name)
+    name = None if name is None else _named(name)
     account = Account.objects.select_for_update(of=("self",)).select_related("plan").get(pk=account.pk)
-    account.name = account.name if name is None else name.strip()
+    account.name = account.name if name is None else name
     account.require_mfa = account.require_mfa if require_mfa is None else require_mfa
     account.save(update_fields=["name", "require_mfa", "updated_at"])
     events.record("account.updated", account=account, by=by, subject=account)
@@ -86,6 +92,13 @@ def resume(*, account: Account, by: Actor) -> Account:
     events.record("account.resumed", account=account, by=by, subject=account)
     transaction.on_commit(epoch.advance)
     return account
+
+
+def _named(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= 100:
+        raise Invalid.field("name", "An account needs a name of 1 to 100 characters", value=name)
+    return name
 
 
 def _plan(slug: str) -> Plan:
