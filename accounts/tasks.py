@@ -51,6 +51,7 @@ def warn_of_expiring_keys(**_) -> None:
     now = timezone.now()
     soon = ApiKey.objects.working().filter(expires_at__lte=now + timedelta(days=max(WARNED_AT)), replaced_by=None)
     for key in soon.select_related("account", "created_by"):
+        assert key.expires_at is not None
         days = next(days for days in WARNED_AT if key.expires_at <= now + timedelta(days=days))
         if key.warned_days is not None and key.warned_days <= days:
             continue

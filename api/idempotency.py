@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpResponse
 from django.utils import timezone
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from api.models import IdempotencyRecord
@@ -35,9 +37,9 @@ class IdempotencyInProgress(Conflict):
     code = "idempotency_in_progress"
 
 
-def key_of(request) -> str | None:
+def key_of(request: Request) -> str | None:
     """The request's key, or None. Raises Invalid where it is not 1–255 printable ASCII characters."""
-    raw = request.headers.get("Idempotency-Key")
+    raw: str | None = request.headers.get("Idempotency-Key")
     if raw is None or request.method not in METHODS:
         return None
     key = raw.strip()
@@ -48,7 +50,7 @@ def key_of(request) -> str | None:
     return key
 
 
-def run(key: str, request, handler: Callable[[], Response], *, bare: bool) -> Response | HttpResponse:
+def run(key: str, request: Any, handler: Callable[[], Response], *, bare: bool) -> Response | HttpResponse:
     """Answer from the store, or run `handler` and store its answer, in one commit."""
     owner = request.auth.account.public_id if request.auth else "nobody"
     digest = sha256("\n".join([owner, request.method, request.path, key]).encode()).hexdigest()
@@ -81,7 +83,9 @@ def _claim(mine: IdempotencyRecord) -> IdempotencyRecord:
 
 def _replay(found: IdempotencyRecord, key: str, fingerprint: str) -> HttpResponse:
     if found.fingerprint != fingerprint:
-        raise IdempotencyKeyReused("This Idempotency-Key was used with another request: use a new key for a new request")
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was used with another request: use a new key for a new request"
+        )
     response = HttpResponse(_open(key, bytes(found.sealed_body)), content_type="application/json", status=found.status)
     response["Idempotent-Replayed"] = "true"
     return response

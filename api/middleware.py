@@ -4,6 +4,7 @@ Whatever goes wrong outside the views (a host not allowed, a broken path, a cras
 shape with the contract's headers. Views do the rest: see `api/views.py`.
 """
 
+from collections.abc import Callable
 from io import BytesIO
 from ipaddress import ip_address, ip_network
 
@@ -11,6 +12,7 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 
 from api import errors, limits
@@ -18,6 +20,8 @@ from api.parsers import MAX_BYTES
 from api.renderers import dumps, envelope
 from core import context, ids
 from core.errors import Invalid, LambdaError, NotAllowed
+
+Handler = Callable[[HttpRequest], HttpResponse]
 
 
 class HttpsRequired(NotAllowed):
@@ -59,13 +63,13 @@ def is_secure(request: HttpRequest) -> bool:
         return True
     if _trusted(request.META.get("REMOTE_ADDR", "")):
         return False
-    return not settings.LAMBDA_REQUIRE_HTTPS and ip_address(request.client_ip).is_loopback  # type: ignore[attr-defined]
+    return not settings.LAMBDA_REQUIRE_HTTPS and ip_address(request.client_ip).is_loopback
 
 
 class RequestIdMiddleware:
     """Gives each request an id that its log lines, headers, body and events share."""
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Handler):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -88,7 +92,7 @@ class ApiMiddleware:
     Only a browser goes on, for the browsable API.
     """
 
-    def __init__(self, get_response):
+    def __init__(self, get_response: Handler):
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -115,13 +119,14 @@ class ApiMiddleware:
         try:
             request.get_host()
         except DisallowedHost:
-            return refuse(Invalid("This Lambda does not answer under that host name", suggestion=f"Use {settings.LAMBDA_BASE_URL}"))
+            suggestion = f"Use {settings.LAMBDA_BASE_URL}"
+            return refuse(Invalid("This Lambda does not answer under that host name", suggestion=suggestion))
         _measure(request)
         if _from_a_browser(request):
             return self.get_response(request)
         match = request.resolver_match = resolve(request.path_info)
-        response = match.func(request, *match.args, **match.kwargs)
-        return response.render() if hasattr(response, "render") else response
+        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        return response.render() if isinstance(response, SimpleTemplateResponse) else response
 
     def _add_limits(self, request: HttpRequest, response: HttpResponse) -> None:
         """A request that no view counted is charged to its address."""
@@ -174,7 +179,11 @@ def refuse(error: LambdaError, status: int | None = None) -> HttpResponse:
 
 def _meaning(response: HttpResponse) -> LambdaError:
     """What an HTML error page of the framework would have said."""
-    status = response.status_code if response.status_code in errors.MESSAGES else (400 if response.status_code < 500 else 500)
+    status = (
+        response.status_code
+        if response.status_code in errors.MESSAGES
+        else (400 if response.status_code < 500 else 500)
+    )
     code, message = errors.MESSAGES[status]
     error = LambdaError(message)
     error.code = code

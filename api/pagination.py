@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rest_framework.request import Request
+
 from core.errors import FieldError, Invalid
 
 MAX_LIMIT = 100
@@ -9,7 +11,7 @@ MAX_OFFSET = 10_000_000
 DEEP = 1000  # rows to skip
 
 
-def number(request, name: str, *, default: int, low: int, high: int) -> int:
+def number(request: Request, name: str, *, default: int, low: int, high: int) -> int:
     """A whole number from the query. Raises Invalid, saying the range."""
     text = request.query_params.get(name)
     if text is None:
@@ -22,7 +24,7 @@ def number(request, name: str, *, default: int, low: int, high: int) -> int:
     return value
 
 
-def page(request) -> tuple[int, int]:
+def page(request: Request) -> tuple[int, int]:
     """(page, limit) of an enveloped list."""
     limit = number(request, "limit", default=20, low=1, high=MAX_LIMIT)
     return number(request, "page", default=1, low=1, high=MAX_OFFSET // limit), limit

@@ -18,7 +18,7 @@ _GUESSED_TYPES = {"application/x-www-form-urlencoded", "text/plain", ""}
 class StrictJSONParser(BaseParser):
     media_type = "*/*"
 
-    def parse(self, stream, media_type=None, parser_context=None) -> Any:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         declared = (media_type or "").split(";")[0].strip().lower()
         if declared not in _JSON_TYPES | _GUESSED_TYPES:
             raise UnsupportedMediaType(f"The body must be application/json, not {declared}")
@@ -26,7 +26,9 @@ class StrictJSONParser(BaseParser):
         if len(body) > MAX_BYTES:
             raise PayloadTooLarge(f"The request body is over {MAX_BYTES} bytes")
         if declared in _GUESSED_TYPES and body and body.lstrip()[:1] not in (b"{", b"["):
-            raise UnsupportedMediaType("The body must be application/json: send JSON and Content-Type: application/json")
+            raise UnsupportedMediaType(
+                "The body must be application/json: send JSON and Content-Type: application/json"
+            )
         return loads(body)
 
 

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
 
 from api.errors import AuthenticationFailed, InsufficientScope
 from api.limits import Limit
@@ -27,9 +28,9 @@ class Credential(Protocol):
 class HasScope(BasePermission):
     """A view names the scope of each action in `scopes`; None means any credential, `"public"` none at all."""
 
-    def has_permission(self, request, view) -> bool:
+    def has_permission(self, request: Request, view: Any) -> bool:
         required = view.required_scope()
-        credential: Credential | None = request.auth
+        credential: Credential | None = request.auth  # type: ignore[assignment]  # ours, not DRF's Token
         if required == "public":
             return True
         if credential is None:

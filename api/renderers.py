@@ -182,6 +182,6 @@ class EnvelopeRenderer(BaseRenderer):
     format = "json"
     charset = None  # JSON is UTF-8
 
-    def render(self, data, accepted_media_type=None, renderer_context=None) -> bytes:
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         view = (renderer_context or {}).get("view")
         return dumps(envelope(data, bare=getattr(view, "bare", False)))

@@ -5,18 +5,19 @@ from functools import cache
 from typing import Any, ClassVar
 
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from api.errors import UnknownParameter
 from core.errors import FieldError, Invalid
 
 
-class Input(serializers.Serializer):
+class Input(serializers.Serializer[Any]):
     """A request body. `Input.read(request)` answers the validated fields or raises Invalid with all that is wrong."""
 
     example: ClassVar[dict[str, Any]] = {}  # shown in the documentation; the tests send it
 
     @classmethod
-    def read(cls, request) -> dict[str, Any]:
+    def read(cls, request: Request) -> dict[str, Any]:
         data = request.data
         if not isinstance(data, dict):
             raise Invalid("The request body must be a JSON object", suggestion='Send something like {"name": "…"}.')
@@ -24,7 +25,8 @@ class Input(serializers.Serializer):
         if unknown := [name for name in data if name not in serializer.fields]:
             raise UnknownParameter.among(unknown, list(serializer.fields), what="field")
         try:
-            return serializer.run_validation(data)
+            fields: dict[str, Any] = serializer.run_validation(data)
+            return fields
         except serializers.ValidationError as wrong:
             errors = list(_errors(wrong.detail, serializer.fields, data))
             raise Invalid(_headline(errors), errors=errors) from None
@@ -32,7 +34,7 @@ class Input(serializers.Serializer):
 
 @cache
 def _reader(kind: type[Input]) -> Input:
-    """One serializer for all requests: validating keeps nothing in it, and copying its fields each time is most of its cost."""
+    """One serializer for all requests: validating keeps nothing in it, and copying its fields is most of its cost."""
     return kind()
 
 
@@ -55,7 +57,7 @@ def _errors(found: Any, fields: Any, data: Any, path: str = "") -> Iterator[Fiel
         where = f"{path}{name}"
         if isinstance(messages, dict):
             child = getattr(field, "child", None)
-            inner = getattr(field, "fields", None) or {key: child for key in messages}
+            inner = getattr(field, "fields", None) or dict.fromkeys(messages, child)
             yield from _errors(messages, inner, value, f"{where}.")
             continue
         choices = getattr(field, "choices", None)

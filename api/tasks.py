@@ -1,5 +1,7 @@
 """Housekeeping of the contract's own rows."""
 
+from typing import Any
+
 from celery import shared_task
 from django.utils import timezone
 
@@ -9,7 +11,7 @@ from core.db import atomic_write
 
 
 @shared_task(name="api.purge_idempotency")
-def purge_idempotency(**_) -> None:
+def purge_idempotency(**_: Any) -> None:
     """Forget keys older than their 24 hours, a few thousand in one transaction so that writers do not wait."""
     old = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - KEPT)
     while True:

@@ -8,7 +8,7 @@ from core.errors import LambdaError
 
 @admin.register(Instance)
 class InstanceAdmin(ReadOnly):
-    list_display = ["name", "public_id", "account", "state", "desired_state", "instance_type", "region", "public_ip", "created_at"]
+    list_display = ["name", "public_id", "account", "state", "desired_state", "instance_type", "region", "public_ip"]
     list_filter = ["state", "region", "instance_type"]
     list_select_related = ["account"]
     search_fields = ["name", "public_ip", "account__name"]

@@ -1,5 +1,6 @@
 """Who acts, and in which request: what events and log lines are stamped with. Set at the edges, read here."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ SYSTEM = Actor("system", "", "Lambda")
 
 
 @contextmanager
-def acting(*, through: str, request: str = "", address: str = ""):
+def acting(*, through: str, request: str = "", address: str = "") -> Iterator[None]:
     """Stamp everything recorded in this block with where it came from."""
     tokens = [(via, via.set(through)), (request_id, request_id.set(request)), (ip, ip.set(address))]
     try:

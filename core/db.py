@@ -3,8 +3,8 @@
 Nothing else opens a write transaction. SQLite's busy handler is unfair: of four processes in a hot loop one starves for
 seconds. So on SQLite a write first queues for a file lock beside the database, which the kernel hands on in order.
 
-The ORM spends 250–520 µs on building each query before the database works. `fetch` and `insert` keep that out of the hot
-paths: one hand-written statement in, one built once, and real model objects on both sides.
+The ORM spends 250–520 µs on building each query before the database works. `fetch` and `insert` keep that out of the
+hot paths: one hand-written statement in, one built once, and real model objects on both sides.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from datetime import UTC
 from decimal import Context, Decimal
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
@@ -30,7 +30,7 @@ _held = threading.local()
 class atomic_write(ContextDecorator):  # noqa: N801  (reads as a decorator)
     """A write transaction, also as a decorator. Inside another one it joins it: both commit or neither."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         depth = getattr(_held, "depth", 0)
         lock = None if depth else _FairLock()
         try:
@@ -47,7 +47,7 @@ class atomic_write(ContextDecorator):  # noqa: N801  (reads as a decorator)
         _held.blocks = [*getattr(_held, "blocks", []), block]
         return self
 
-    def __exit__(self, *failure):
+    def __exit__(self, *failure: object) -> Literal[False]:
         _held.depth -= 1
         block, lock = _held.blocks.pop(), _held.lock  # a callback that writes takes a lock of its own
         try:
@@ -72,7 +72,7 @@ class _FairLock:
 
     def __init__(self) -> None:
         self._file: int | None = None
-        if connection.vendor == "sqlite" and not connection.is_in_memory_db():
+        if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
             path = Path(f"{connection.settings_dict['NAME']}.write-lock")
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             began = time.monotonic()
@@ -90,6 +90,7 @@ class _FairLock:
 # --- Hot statements
 
 M = TypeVar("M", bound=models.Model)
+Column: TypeAlias = "models.Field[Any, Any]"
 
 
 def columns(model: type[models.Model], alias: str, *, without: frozenset[str] = frozenset()) -> str:
@@ -128,7 +129,7 @@ def fetch(
     return rows
 
 
-def _fields(model: type[models.Model], without: frozenset[str]) -> list[models.Field]:
+def _fields(model: type[models.Model], without: frozenset[str]) -> list[Column]:
     return [field for field in model._meta.concrete_fields if field.attname not in without]
 
 
@@ -142,7 +143,7 @@ def _plan(
     return [field.attname for field in fields], [(name, convert) for name, convert in conversions if convert]
 
 
-def _converter(field: models.Field, vendor: str) -> Callable | None:
+def _converter(field: Column, vendor: str) -> Callable[[Any], Any] | None:
     kind = getattr(field, "target_field", field)
     if isinstance(kind, models.JSONField):
         return orjson.loads  # both databases hand JSON over as text
@@ -156,7 +157,7 @@ def _converter(field: models.Field, vendor: str) -> Callable | None:
             return context.create_decimal_from_float(float(value)).quantize(unit, context=context)
 
         return exact
-    converters: list[tuple[type[models.Field], Callable]] = [
+    converters: list[tuple[type[Column], Callable[[Any], Any]]] = [
         (models.UUIDField, UUID),
         # Django's driver parses times by the column's declared type already, but knows no zone.
         (models.DateTimeField, lambda naive: naive.replace(tzinfo=UTC)),
@@ -170,7 +171,7 @@ def adapted(value: Any) -> Any:
 
 
 def insert(row: M) -> M:
-    """INSERT a new row like `save` does: defaults and auto_now apply, there are no signals. Sets a key that the database made."""
+    """INSERT a new row like `save` does, without signals: defaults and auto_now apply. Sets a key the database made."""
     sql, fields, made = _insert_statement(type(row), connection.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
     with connection.cursor() as cursor:
@@ -182,9 +183,9 @@ def insert(row: M) -> M:
 
 
 @cache
-def _insert_statement(model: type[models.Model], vendor: str) -> tuple[str, list[models.Field], str | None]:
+def _insert_statement(model: type[models.Model], vendor: str) -> tuple[str, list[Column], str | None]:
     made = [field for field in model._meta.concrete_fields if isinstance(field, models.AutoField)]
     fields = [field for field in model._meta.concrete_fields if field not in made and not field.has_db_default()]
-    names = ", ".join(field.column for field in fields)
+    names = ", ".join(str(field.column) for field in fields)
     sql = f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({', '.join(['%s'] * len(fields))})"
     return (f"{sql} RETURNING {made[0].column}", fields, made[0].attname) if made else (sql, fields, None)

@@ -35,9 +35,12 @@ class Invalid(LambdaError):
 
     code = "invalid_request"
 
-    def __init__(self, message: str = "", *, errors: list[FieldError] | None = None, suggestion: str = "", **details):
+    def __init__(
+        self, message: str = "", *, errors: list[FieldError] | None = None, suggestion: str = "", **details: Any
+    ):
         self.errors = errors or []
-        super().__init__(message or (self.errors[0].message if self.errors else "Invalid request"), suggestion=suggestion, **details)
+        headline = message or (self.errors[0].message if self.errors else "Invalid request")
+        super().__init__(headline, suggestion=suggestion, **details)
 
     @classmethod
     def field(cls, name: str, message: str, *, value: Any = None, allowed: list[Any] | None = None) -> "Invalid":

@@ -1,4 +1,4 @@
-"""Saying what happened: `record` writes the event row in the verb's transaction; `subscribe` lets other apps react in it.
+"""Saying what happened: `record` writes the event in the verb's transaction; `subscribe` lets other apps react in it.
 
 Whatever a subscriber writes commits with the event or not at all; it writes only rows of its own app. Everything slow
 or remote reads the log by cursor, or is a task that `enqueue` nudges after commit.
@@ -66,7 +66,7 @@ class Meter:
 
 
 class Subject(Protocol):
-    """What an event is about. `event_data` is the payload's `data`; `inventory` its row in the inventory, if it has one."""
+    """What an event is about. `event_data` is the payload's `data`; `inventory`, if it has one, its row there."""
 
     kind: str
     pk: UUID

@@ -202,7 +202,7 @@ def _put_statement() -> "tuple[str, list[models.Field[Any, Any]]]":
     names = [str(field.column) for field in fields]
     changing = ("name", "region", "status", "tags", "detail", "deleted_at")
     sql = (
-        f"INSERT INTO core_resource ({', '.join(names)}) "  # noqa: S608  (nothing but the names of columns)
+        f"INSERT INTO core_resource ({', '.join(names)}) "
         f"VALUES ({', '.join(['%s'] * len(names))}) "
         f"ON CONFLICT (native_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)} "
         "RETURNING id"
@@ -234,7 +234,7 @@ class Counter(models.Model):
         places = ", ".join(["(%s, %s, %s)"] * len(kinds))
         with connection.cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO core_counter (account_id, kind, count) VALUES {places} "  # noqa: S608  (only %s)
+                f"INSERT INTO core_counter (account_id, kind, count) VALUES {places} "
                 "ON CONFLICT (account_id, kind) DO UPDATE SET count = core_counter.count + excluded.count "
                 "RETURNING kind, count",
                 values,

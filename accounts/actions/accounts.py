@@ -102,7 +102,7 @@ def _named(name: str) -> str:
 
 
 def _plan(slug: str) -> Plan:
-    plan = Plan.objects.named(slug)
+    plan: Plan | None = Plan.objects.named(slug)
     if plan is None:
         allowed = list(Plan.objects.on_sale().values_list("slug", flat=True))
         raise Invalid.field("plan", "Invalid plan specified", value=slug, allowed=allowed)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ipaddress import ip_network
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -41,7 +42,9 @@ def create(
     never_expires: bool = False,
     allowed_cidrs: Iterable[str] = (),
 ) -> tuple[ApiKey, Secret]:
-    """A key and its secret, which is nowhere else. `scopes` None gives all of `grantable`; without a date it lives 90 days.
+    """A key and its secret, which is nowhere else.
+
+    `scopes` None gives all of `grantable`; without a date it lives 90 days.
 
     Records: api_key.created. Raises: Invalid, ApiKeyQuotaExceeded.
     """
@@ -56,7 +59,16 @@ def create(
     )
 
 
-def _make(account: Account, by: Actor, *, maker: User, name: str, scopes, expires_at, cidrs) -> tuple[ApiKey, Secret]:
+def _make(
+    account: Account,
+    by: Actor,
+    *,
+    maker: User,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None,
+    cidrs: list[str],
+) -> tuple[ApiKey, Secret]:
     secret = Secret.generate()
     key = ApiKey.objects.create(
         account=account,
@@ -140,7 +152,7 @@ def revoke(*, key: ApiKey, by: Actor) -> ApiKey:
 
 
 @atomic_write()
-def note_use(*, key_id, at: datetime, ip: str, agent: str) -> None:
+def note_use(*, key_id: UUID, at: datetime, ip: str, agent: str) -> None:
     """When, whence and with what a key was last used; a late note never overwrites a newer one."""
     ApiKey.objects.filter(pk=key_id).exclude(last_used_at__gte=at).update(
         last_used_at=at, last_used_ip=ip, last_used_agent=agent[:200]

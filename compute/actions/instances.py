@@ -358,7 +358,8 @@ def note_node(*, name: str, capabilities: Any) -> Node:
     """What the driver says it can do, for requests to read."""
     facts = {field: getattr(capabilities, field) for field in ("ok", "tier", "os", "limits", "reason", "remedy")}
     node, _ = Node.objects.update_or_create(name=name, defaults=facts | {"seen_at": timezone.now()})
-    if Node.current() is None or Node.current().ok != node.ok:
+    known = Node.current()
+    if known is None or known.ok != node.ok:
         transaction.on_commit(epoch.advance)
     return node
 

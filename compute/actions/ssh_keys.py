@@ -30,7 +30,10 @@ class SshKeyQuotaExceeded(LimitExceeded):
 
 @atomic_write()
 def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
-    """One more public key. Records: ssh_key.added. Raises: Invalid, SshKeyExists (with the existing id), SshKeyQuotaExceeded."""
+    """One more public key.
+
+    Records: ssh_key.added. Raises: Invalid, SshKeyExists (with the existing id), SshKeyQuotaExceeded.
+    """
     line = _line(public_key)
     fingerprint = _fingerprint(line)
     name = _named(name)
@@ -49,7 +52,10 @@ def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
 
 @atomic_write()
 def generate(*, account: Account, by: Actor, name: str) -> tuple[SshKey, str]:
-    """A new Ed25519 pair: the key and its private half in OpenSSH's format, which is kept nowhere. Records: ssh_key.added."""
+    """A new Ed25519 pair: the key and its private half in OpenSSH's format, which is kept nowhere.
+
+    Records: ssh_key.added.
+    """
     private = Ed25519PrivateKey.generate()
     text = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
@@ -91,7 +97,8 @@ def _line(text: str) -> str:
         message = "This is a private key. Never send it anywhere: paste the .pub file beside it"
         raise Invalid.field("public_key", message)
     if len(text.strip().splitlines()) > 1:  # joined they would read as one key whose comment is the other
-        raise Invalid.field("public_key", "public_key must be one key on one line: add several one by one", value=text[:80])
+        message = "public_key must be one key on one line: add several one by one"
+        raise Invalid.field("public_key", message, value=text[:80])
     try:
         key = serialization.load_ssh_public_key(line.encode())
     except (ValueError, UnsupportedAlgorithm) as wrong:

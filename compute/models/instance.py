@@ -40,7 +40,8 @@ STATES = [*LIFECYCLE.transitions, "deleted"]
 SSH_USER = "lambda"
 # What no representation shows, some of it long: the hot reads leave it in the database.
 UNSHOWN = frozenset(
-    "account_id user_data host_key boot_id first_up_at wants_public_ip desired_state generation attempts next_attempt_at".split()
+    "account_id user_data host_key boot_id first_up_at wants_public_ip".split()
+    + "desired_state generation attempts next_attempt_at".split()
 )
 
 
@@ -56,14 +57,14 @@ class Reads(models.QuerySet["Instance"]):
             Instance,
             f"SELECT {_columns()}, r.id, "
             "(SELECT count FROM core_counter WHERE account_id = %s AND kind = 'instance') "
-            "FROM (SELECT id FROM compute_instance WHERE account_id = %s ORDER BY id DESC LIMIT %s OFFSET %s) AS wanted "
-            "JOIN compute_instance AS i ON i.id = wanted.id LEFT JOIN core_resource AS r ON r.native_id = i.id "
+            "FROM (SELECT id FROM compute_instance WHERE account_id = %s ORDER BY id DESC LIMIT %s OFFSET %s) AS wanted"
+            " JOIN compute_instance AS i ON i.id = wanted.id LEFT JOIN core_resource AS r ON r.native_id = i.id "
             "ORDER BY i.id DESC",
             [account.pk, account.pk, limit, (page - 1) * limit],
             extra=["resource_pk", "total"],
             without=UNSHOWN,
         )
-        return rows, rows[0].total if rows else Counter.of(account, "instance")
+        return rows, vars(rows[0])["total"] if rows else Counter.of(account, "instance")
 
     def one(self, account: Account, key: UUID) -> "Instance | None":
         """What `for_account(account).filter(pk=key).first()` would read, without the ORM's half millisecond."""
@@ -187,6 +188,7 @@ class Instance(Row):
         return [meter]
 
     def _meter(self, to: datetime | None = None) -> Meter:
+        assert self.metered_from is not None
         memory = Decimal(self.memory_mb) / 1024
         return Meter(self.pk, self.sku, Decimal(1), self.hourly_price, self.metered_from, to, memory)
 
@@ -201,7 +203,8 @@ class Instance(Row):
         }
 
     def inventory(self) -> dict[str, Any]:
-        status = {"running": "active", "stopped": "stopped", "error": "error", "deleted": "deleted"}.get(self.state, "pending")
+        shown = {"running": "active", "stopped": "stopped", "error": "error", "deleted": "deleted"}
+        status = shown.get(self.state, "pending")
         return {
             "name": self.name,
             "region": self.region,

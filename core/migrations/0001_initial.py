@@ -7,68 +7,73 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Counter',
+            name="Counter",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('account_id', models.UUIDField()),
-                ('kind', models.CharField(max_length=32)),
-                ('count', models.BigIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("account_id", models.UUIDField()),
+                ("kind", models.CharField(max_length=32)),
+                ("count", models.BigIntegerField(default=0)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('account_id', 'kind'), name='counter_once')],
+                "constraints": [models.UniqueConstraint(fields=("account_id", "kind"), name="counter_once")],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('seq', models.BigAutoField(primary_key=True, serialize=False)),
-                ('id', models.UUIDField(default=core.ids.new, editable=False, unique=True)),
-                ('txid', models.BigIntegerField(db_default=core.models.TransactionId(), editable=False)),
-                ('at', models.DateTimeField(editable=False)),
-                ('account_id', models.UUIDField(null=True)),
-                ('type', models.CharField(max_length=64)),
-                ('actor_kind', models.CharField(max_length=16)),
-                ('actor_id', models.CharField(blank=True, max_length=64)),
-                ('actor_name', models.CharField(blank=True, max_length=200)),
-                ('via', models.CharField(max_length=16)),
-                ('ip', models.CharField(blank=True, max_length=45)),
-                ('request_id', models.CharField(blank=True, max_length=64)),
-                ('subject_kind', models.CharField(max_length=16)),
-                ('subject_id', models.UUIDField(null=True)),
-                ('data', models.JSONField(default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
-                ('meters', models.JSONField(default=list, encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ("seq", models.BigAutoField(primary_key=True, serialize=False)),
+                ("id", models.UUIDField(default=core.ids.new, editable=False, unique=True)),
+                ("txid", models.BigIntegerField(db_default=core.models.TransactionId(), editable=False)),
+                ("at", models.DateTimeField(editable=False)),
+                ("account_id", models.UUIDField(null=True)),
+                ("type", models.CharField(max_length=64)),
+                ("actor_kind", models.CharField(max_length=16)),
+                ("actor_id", models.CharField(blank=True, max_length=64)),
+                ("actor_name", models.CharField(blank=True, max_length=200)),
+                ("via", models.CharField(max_length=16)),
+                ("ip", models.CharField(blank=True, max_length=45)),
+                ("request_id", models.CharField(blank=True, max_length=64)),
+                ("subject_kind", models.CharField(max_length=16)),
+                ("subject_id", models.UUIDField(null=True)),
+                ("data", models.JSONField(default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ("meters", models.JSONField(default=list, encoder=django.core.serializers.json.DjangoJSONEncoder)),
             ],
             options={
-                'ordering': ['-seq'],
-                'indexes': [models.Index(fields=['account_id', '-seq'], name='event_account'), models.Index(fields=['subject_id', '-seq'], name='event_subject')],
+                "ordering": ["-seq"],
+                "indexes": [
+                    models.Index(fields=["account_id", "-seq"], name="event_account"),
+                    models.Index(fields=["subject_id", "-seq"], name="event_subject"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Resource',
+            name="Resource",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=16)),
-                ('native_id', models.UUIDField(unique=True)),
-                ('account_id', models.UUIDField()),
-                ('name', models.CharField(max_length=200)),
-                ('region', models.CharField(blank=True, max_length=32)),
-                ('status', models.CharField(max_length=16)),
-                ('tags', models.JSONField(default=dict)),
-                ('detail', models.JSONField(default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
-                ('created_at', models.DateTimeField()),
-                ('deleted_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=16)),
+                ("native_id", models.UUIDField(unique=True)),
+                ("account_id", models.UUIDField()),
+                ("name", models.CharField(max_length=200)),
+                ("region", models.CharField(blank=True, max_length=32)),
+                ("status", models.CharField(max_length=16)),
+                ("tags", models.JSONField(default=dict)),
+                ("detail", models.JSONField(default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder)),
+                ("created_at", models.DateTimeField()),
+                ("deleted_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('deleted_at', None)), fields=['account_id', '-id'], name='resource_account')],
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("deleted_at", None)), fields=["account_id", "-id"], name="resource_account"
+                    )
+                ],
             },
         ),
     ]

@@ -4,38 +4,39 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='event',
-            options={'ordering': ['-txid', '-seq']},
+            name="event",
+            options={"ordering": ["-txid", "-seq"]},
         ),
         migrations.RemoveIndex(
-            model_name='event',
-            name='event_account',
+            model_name="event",
+            name="event_account",
         ),
         migrations.RemoveIndex(
-            model_name='event',
-            name='event_subject',
+            model_name="event",
+            name="event_subject",
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['txid', 'seq'], name='event_order'),
+            model_name="event",
+            index=models.Index(fields=["txid", "seq"], name="event_order"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['account_id', 'txid', 'seq'], name='event_account_order'),
+            model_name="event",
+            index=models.Index(fields=["account_id", "txid", "seq"], name="event_account_order"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['subject_id', 'txid', 'seq'], name='event_subject_order'),
+            model_name="event",
+            index=models.Index(fields=["subject_id", "txid", "seq"], name="event_subject_order"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='event_request'),
+            model_name="event",
+            index=models.Index(
+                condition=models.Q(("request_id", ""), _negated=True), fields=["request_id"], name="event_request"
+            ),
         ),
     ]
