@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
+from redis import RedisError
 
 from compute.models import Node
 
@@ -53,7 +54,10 @@ def database() -> str:
 
 
 def worker() -> str:
-    age = time.time() - cache.get(HEARTBEAT, 0)
+    try:
+        age = time.time() - cache.get(HEARTBEAT, 0)
+    except (OSError, RedisError) as error:
+        return f"the cache, where the worker leaves its sign of life, does not answer: {error}"
     return "" if age < HEARTBEAT_AGE else f"no worker has been heard for {HEARTBEAT_AGE} s"
 
 

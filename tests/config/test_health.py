@@ -38,6 +38,16 @@ def test_a_silent_worker_makes_it_unready_and_is_named(client):
 
 
 @pytest.mark.django_db
+def test_without_the_shared_cache_nobody_can_say_whether_a_worker_runs(client, monkeypatch):
+    from django.core.cache.backends.redis import RedisCache
+
+    monkeypatch.setattr(health, "cache", RedisCache("redis://127.0.0.1:1/0", {}))
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert "the cache" in response.json()["missing"]["worker"]
+
+
+@pytest.mark.django_db
 def test_a_missing_migration_makes_it_unready_and_says_what_to_run(client):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions'")
