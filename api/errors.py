@@ -96,7 +96,8 @@ class UnknownParameter(Invalid):
     @classmethod
     def among(cls, unknown: list[str], allowed: list[str], *, what: str = "parameter") -> "UnknownParameter":
         known = ", ".join(allowed) or "none"
-        return cls(errors=[FieldError(name, f"Unknown {what} '{name}'. Allowed: {known}", None, allowed) for name in unknown])
+        sentences = {name: f"Unknown {what} '{name}'. Allowed: {known}" for name in unknown}
+        return cls(errors=[FieldError(name, sentence, None, allowed) for name, sentence in sentences.items()])
 
 
 class PayloadTooLarge(LambdaError):
@@ -162,7 +163,8 @@ def headers(error: LambdaError) -> dict[str, str]:
     """The headers that belong to a refusal."""
     found = {}
     if STATUS[error.code] == 401:
-        found["WWW-Authenticate"] = CHALLENGE if error.code == "authentication_failed" else f'{CHALLENGE}, error="invalid_token"'
+        missing = error.code == "authentication_failed"
+        found["WWW-Authenticate"] = CHALLENGE if missing else f'{CHALLENGE}, error="invalid_token"'
     if retry_after := getattr(error, "retry_after", None):
         found["Retry-After"] = str(retry_after)
     return found
