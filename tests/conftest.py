@@ -28,8 +28,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, p
     return report
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`only("redis")` and the like belong to runs that have it. CI has each in one of its runs, so none is lost."""
+    """Whatever asks for the database is marked `db`, but for the browser's tests, which are slow and see no database.
+
+    `only("redis")` and the like belong to runs that have it. CI has each in one of its runs, so none is lost.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        asks = item.get_closest_marker("django_db") or "db" in fixtures or "transactional_db" in fixtures
+        if asks and not item.get_closest_marker("browser"):
+            item.add_marker("db")
     here = {connection.vendor, *(["redis"] if settings.LAMBDA_REDIS_URL else [])}
     wanted = [(item, {what for mark in item.iter_markers("only") for what in mark.args}) for item in items]
     config.hook.pytest_deselected(items=[item for item, what in wanted if not what <= here])
@@ -38,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _no_test_pays_for_another() -> None:
-    """What outlives a test's database: begin with full buckets, an empty queue, and nothing remembered of the last one."""
+    """What outlives a test's database: begin with full buckets, an empty queue, and nothing remembered."""
     epoch.advance()
     if limits.limiter.cache_info().currsize:
         limits.limiter().forget()
