@@ -14,8 +14,9 @@ from django.conf import settings
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from accounts.actions import accounts, api_keys
-from accounts.models import Account, ApiKey, Membership, User
+from accounts.actions import accounts, api_keys, oauth_apps, oauth_tokens
+from accounts.actions.oauth_tokens import Issued
+from accounts.models import Account, ApiKey, Membership, OAuthApp, OAuthToken, User
 from accounts.models.api_key import Secret
 from accounts.scopes import expand
 from compute.actions import instances, ssh_keys
@@ -60,6 +61,26 @@ def make_key(
     return api_keys.create(
         account=account, by=SYSTEM, maker=member.user, scopes=granted, grantable=member.scopes, **fields
     )
+
+
+def make_token(
+    account: Account, *, scopes: Iterable[str] = ("*",), member: Membership | None = None, name: str = "a token"
+) -> tuple[OAuthToken, Issued]:
+    """An OAuth token of the owner, or of `member`, as the dashboard makes it."""
+    member = member or owner_of(account)
+    granted = [scope for scope in expand(scopes) if scope in member.scopes]
+    return oauth_tokens.generate(
+        account=account, by=SYSTEM, maker=member.user, name=name, scopes=granted, grantable=member.scopes
+    )
+
+
+def make_app(
+    account: Account, sort: str = "web", *, scopes: Iterable[str] = ("*",), **fields: Any
+) -> tuple[OAuthApp, str]:
+    """An OAuth app of one of the kinds, and its secret."""
+    owner = owner_of(account)
+    fields = {"name": "An app", "redirect_uris": ["https://app.example.com/back"], "maker": owner.user} | fields
+    return oauth_apps.create(account=account, by=SYSTEM, sort=sort, scopes=scopes, grantable=owner.scopes, **fields)
 
 
 class Api:

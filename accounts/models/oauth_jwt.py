@@ -86,7 +86,7 @@ def read(text: str) -> Access:
         pair = OAuthPair.key(claims["jti"])
     except jwt.ExpiredSignatureError:
         raise ExpiredTokenError("it has expired") from None
-    except jwt.InvalidTokenError as wrong:
+    except (jwt.InvalidTokenError, ValueError) as wrong:
         raise BadTokenError(str(wrong)) from None
     if claims["use"] != USE:
         raise BadTokenError("it is not an access token")
