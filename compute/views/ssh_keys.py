@@ -45,6 +45,8 @@ class Create(LoginRequiredMixin, View):
                 ssh_keys.add(**named, public_key=form.cleaned_data["public_key"])
             except LambdaError as refused:
                 explain(form, refused)
+                if "PRIVATE KEY" in form.data.get("public_key", ""):
+                    form.data = form.data.dict() | {"public_key": ""}  # pasted by mistake: not sent back as well
             else:
                 messages.success(request, f"“{named['name']}” is added.")
                 return redirect("compute:ssh_keys")

@@ -1,4 +1,7 @@
-"""Everything a client can meet on `/v1` has the one error shape, the request id and the rate limit headers."""
+"""Everything a client can meet on `/v1` has the one error shape, the request id and the rate limit headers.
+
+Over 300 lines long, because clients meet so much.
+"""
 
 import logging
 

@@ -1,4 +1,7 @@
-"""Instance verbs: who may move an instance from where to where, and what each move leaves behind."""
+"""Instance verbs: who may move an instance from where to where, and what each move leaves behind.
+
+Over 300 lines long, because the verbs of one noun belong on one page, and so do their tests.
+"""
 
 from decimal import Decimal
 

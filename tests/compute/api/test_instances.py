@@ -1,4 +1,7 @@
-"""`/v1/instances` as clients see it. What every endpoint has in common is in `tests/test_contract.py`."""
+"""`/v1/instances` as clients see it. What every endpoint has in common is in `tests/test_contract.py`.
+
+Over 300 lines long, because it walks through everything that one can do with an instance.
+"""
 
 import re
 import threading
