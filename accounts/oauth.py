@@ -65,6 +65,10 @@ class Validator(OAuth2Validator):
     def validate_grant_type(self, client_id, grant_type, client, request, *args, **kwargs) -> bool:
         return request.client.authorization_grant_type in ALLOWED.get(grant_type, ())
 
+    def validate_user(self, username, password, client, request, *args, **kwargs) -> bool:
+        """The password grant, which oauthlib tries before it asks whether it is allowed: nobody signs in here."""
+        return False
+
     # --- Authorization codes
 
     def save_authorization_code(self, client_id, code, request, *args, **kwargs) -> None:
@@ -150,6 +154,8 @@ class Validator(OAuth2Validator):
 
     def introspect_token(self, token, token_type_hint, request, *args, **kwargs) -> dict[str, Any] | None:
         """What RFC 7662 tells an app of its own access token, with the scopes that it has now. None: not active."""
+        if not request.client.confidential:  # an id alone proves nothing
+            raise errors.InvalidClientError(request=request)
         try:
             access = jwts.read(token)
             known = standing(token)

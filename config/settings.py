@@ -199,6 +199,7 @@ OAUTH2_PROVIDER = {
     "OAUTH2_VALIDATOR_CLASS": "accounts.oauth.Validator",
     "SCOPES_BACKEND_CLASS": "accounts.oauth.Scopes",
     "OIDC_ISS_ENDPOINT": LAMBDA_BASE_URL,  # the issuer, also without OpenID Connect
+    "OAUTH_PRE_TOKEN_VALIDATION": [],  # looks for devices in the toolkit's table: ours are checked by our verb
     "PKCE_REQUIRED": True,
     "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],  # an app may have others: accounts/actions/oauth_apps.py
     "REFRESH_TOKEN_REUSE_PROTECTION": True,

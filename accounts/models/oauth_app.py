@@ -93,7 +93,7 @@ class OAuthApp(Row, AbstractApplication):
         return bool(self.client_secret) and hmac.compare_digest(str(self.client_secret), digest(secret))
 
     def get_allowed_schemes(self) -> list[str]:
-        """The toolkit's question: the schemes of the registered redirect URIs, which `actions/oauth_apps.py` checked."""
+        """The toolkit's question: the schemes of the redirect URIs, which `actions/oauth_apps.py` has checked."""
         return sorted({"https", *(urlsplit(uri).scheme for uri in self.redirect_uris.split())})
 
     def event_data(self) -> dict[str, str]:

@@ -72,7 +72,7 @@ class OAuthToken(Row):
         return self.name
 
     def insist_on_manager(self, user: User, scopes: AbstractSet[str]) -> None:
-        """Raises NotAllowed for who may not revoke it: all may revoke their own tokens, owners and admins everyone's."""
+        """Raises NotAllowed for who may not revoke it: all may revoke their own, owners and admins everyone's."""
         if self.user_id != user.pk and "account:write" not in scopes:
             raise NotAllowed(f"Insufficient permissions: the token “{self.name}” is {self.user}'s, not yours")
 

@@ -78,8 +78,8 @@ class Authorize(LoginRequiredMixin, OAuthLibMixin, View):
         if isinstance(refused, FatalClientError) or app is None or not error.redirect_uri:
             return _explain(request, error.description or error.error)
         mark = "&" if "?" in error.redirect_uri else "?"
-        issuer = urlencode({"iss": settings.LAMBDA_BASE_URL})
-        return OAuth2ResponseRedirect(f"{error.redirect_uri}{mark}{error.urlencoded}&{issuer}", app.get_allowed_schemes())
+        told = f"{error.urlencoded}&{urlencode({'iss': settings.LAMBDA_BASE_URL})}"  # RFC 9207, of refusals as well
+        return OAuth2ResponseRedirect(f"{error.redirect_uri}{mark}{told}", app.get_allowed_schemes())
 
 
 def chosen(request: HttpRequest) -> Membership | None:

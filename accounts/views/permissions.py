@@ -7,7 +7,7 @@ from core.errors import Invalid, LambdaError
 
 
 class PermissionsForm(forms.Form):
-    """A name, a preset, and under "Choose below" the scopes one by one; `templates/accounts/_permissions.html` lays it out."""
+    """A name, a preset, and under "Choose below" the scopes one by one, as `accounts/_permissions.html` lays it out."""
 
     name = forms.CharField(max_length=100, label="Name", help_text="Where it is used, e.g. “CI deploys”.")
     preset = forms.ChoiceField(

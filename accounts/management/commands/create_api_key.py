@@ -12,7 +12,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser):
         parser.add_argument("account", help="the account's id or name")
         parser.add_argument("--name", required=True)
-        parser.add_argument("--scopes", default="*", help="separated by commas or spaces, e.g. 'instances:* catalog:read'")
+        parser.add_argument(
+            "--scopes", default="*", help="separated by commas or spaces, e.g. 'instances:* catalog:read'"
+        )
 
     def handle(self, *args, account, name, scopes, **options):
         owner = owner_of(account)
@@ -40,7 +42,9 @@ def owner_of(account: str) -> Membership:
     if len(found) != 1:
         none, several = f"There is no account '{account}'", f"Several accounts are named '{account}': use the id"
         raise CommandError(several if found else none)
-    owners = Membership.objects.filter(account=found[0], role=Membership.Role.OWNER).select_related("account__plan", "user")
+    owners = Membership.objects.filter(account=found[0], role=Membership.Role.OWNER).select_related(
+        "account__plan", "user"
+    )
     if (owner := owners.order_by("id").first()) is None:
         raise CommandError(f"{account} has no owner to act for")
     return owner

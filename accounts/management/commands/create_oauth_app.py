@@ -2,7 +2,6 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.actions import oauth_apps
 from accounts.management.commands.create_api_key import owner_of
-from accounts.models.oauth_app import KINDS
 from core.context import SYSTEM, acting
 from core.errors import LambdaError
 
@@ -19,7 +18,9 @@ class Command(BaseCommand):
         parser.add_argument("--grant", choices=list(GRANTS), default="client-credentials")
         parser.add_argument("--public", action="store_true", help="an authorization-code app that can keep no secret")
         parser.add_argument("--redirect-uri", action="append", default=[], help="repeat for several")
-        parser.add_argument("--scopes", default="*", help="separated by commas or spaces, e.g. 'instances:* catalog:read'")
+        parser.add_argument(
+            "--scopes", default="*", help="separated by commas or spaces, e.g. 'instances:* events:read'"
+        )
 
     def handle(self, *args, account, name, grant, public, redirect_uri, scopes, **options):
         if public and grant == "client-credentials":
