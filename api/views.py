@@ -27,7 +27,7 @@ class ViewSet(ViewSetMixin, APIView):
     bare = False  # True for the family without the envelope
     # The query parameters that each action understands: names described in api/openapi.py, or names with JSON Schemas.
     query: ClassVar[Mapping[str, AbstractSet[str] | Mapping[str, dict[str, Any]]]] = {}
-    takes: ClassVar[Mapping[str, type[Input]]] = {}  # the body that each action reads
+    takes: ClassVar[Mapping[str, type[Input]]] = {}  # the body that each action reads; without one it must be empty
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -75,10 +75,14 @@ class ViewSet(ViewSetMixin, APIView):
             raise Http404
         if any("\x00" in text for pair in request.query_params.items() for text in pair):
             raise Invalid("The address contains the NUL character")
+        action = getattr(self, "action", None)
+        if action is None:
+            return  # 405 will say what is wrong
         allowed = set(self.understood())
-        unknown = sorted(set(request.query_params) - allowed)
-        if unknown and getattr(self, "action", None):  # without one, 405 says what is wrong
+        if unknown := sorted(set(request.query_params) - allowed):
             raise UnknownParameter.among(unknown, sorted(allowed))
+        if request.method in ("POST", "PUT", "PATCH") and action not in self.takes:
+            Input.read(request)  # which has no fields: nothing may be said
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         """Most clients take anything, or JSON: they get it without a search."""

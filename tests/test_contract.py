@@ -24,7 +24,7 @@ from accounts.scopes import SCOPES
 from api.openapi import document
 from api.views import Unknown
 from core.models import Event
-from tests.make import Api, make_account, make_api, make_instance, make_key
+from tests.make import Api, make_account, make_api, make_instance, make_key, make_member
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +38,12 @@ def add_ssh_key(account: Account) -> str:
     return make_api(account).post("/ssh-keys", {"name": "laptop", "generate": True}).json()["data"]["id"]
 
 
+def invite(account: Account) -> str:
+    """Somebody new each time: nobody is invited twice."""
+    body = {"email": f"bob{Event.objects.count()}@example.com", "role": "developer"}
+    return make_api(account).post("/account/members", body).json()["data"]["id"]
+
+
 # How Alice gets an object of a view's noun: what stands in the path, for all actions or for one.
 MAKE: dict[str, Callable[[Account], str]] = {
     "instances": lambda account: make_instance(account).public_id,
@@ -49,6 +55,8 @@ MAKE: dict[str, Callable[[Account], str]] = {
     "images": lambda account: "ubuntu-22.04",
     "plans": lambda account: "free",
     "prices": lambda account: "instance.compute-1x",
+    "members": lambda account: make_member(account, "developer").public_id,
+    "members_resend": invite,
     "events": lambda account: make_key(account) and Event.objects.for_account(account).first().public_id,
 }
 

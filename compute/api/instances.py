@@ -79,10 +79,6 @@ class UpdateInput(Input):
     example = {"name": "web-2", "tags": {"env": None, "team": "shop"}}
 
 
-class NoInput(Input):
-    pass
-
-
 class StopInput(Input):
     force = serializers.BooleanField(default=False, help_text="Do not wait for its programs to end.")
 
@@ -239,9 +235,7 @@ class Instances(ViewSet):
     takes = {
         "create": CreateInput,
         "update": UpdateInput,
-        "start": NoInput,
         "stop": StopInput,
-        "restart": NoInput,
         "resize": ResizeInput,
         "rebuild": RebuildInput,
     }
@@ -284,14 +278,12 @@ class Instances(ViewSet):
         return self._shown(Accepted, instances.delete(instance=self.row(request, id), by=request.by))
 
     def start(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
-        NoInput.read(request)
         return self._command(request, id, instances.start)
 
     def stop(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
         return self._command(request, id, instances.stop, **StopInput.read(request))
 
     def restart(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
-        NoInput.read(request)
         return self._command(request, id, instances.restart)
 
     def resize(self, request, id: str) -> Answer[InstanceOut] | Accepted[InstanceOut]:
