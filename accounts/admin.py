@@ -3,7 +3,7 @@ from django.contrib.auth.models import Group
 
 from accounts.actions import accounts, api_keys
 from accounts.models import Account, ApiKey, AuditSeal, Membership, User
-from core.admin import ReadOnly
+from core.admin import Binding, ReadOnly
 
 admin.site.unregister(Group)  # roles are memberships
 
@@ -19,7 +19,7 @@ class OfUser(MembershipInline):
 
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin):
+class UserAdmin(Binding):
     list_display = ["email", "name", "is_active", "is_staff", "last_login", "created_at"]
     list_filter = ["is_active", "is_staff"]
     search_fields = ["email", "name"]
@@ -29,7 +29,7 @@ class UserAdmin(admin.ModelAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(admin.ModelAdmin):
+class AccountAdmin(Binding):
     """Name, plan and suspension go through the verbs, so that they are recorded and bind at once."""
 
     list_display = ["name", "public_id", "plan", "status", "created_at"]
@@ -64,7 +64,7 @@ class AccountAdmin(admin.ModelAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin):
+class MembershipAdmin(Binding):
     list_display = ["user", "account", "role"]
     list_filter = ["role"]
     list_select_related = ["user", "account"]

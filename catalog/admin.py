@@ -1,23 +1,10 @@
 from django.contrib import admin
-from django.db import transaction
 
 from catalog.models import Image, InstanceType, Plan, Price, Region
-from core import epoch
+from core.admin import Binding
 
 
-class CatalogAdmin(admin.ModelAdmin):
-    """What is changed here is on sale, or off it, with the next request of every process."""
-
-    def save_model(self, request, obj, form, change):
-        super().save_model(request, obj, form, change)
-        transaction.on_commit(epoch.advance)
-
-    def delete_model(self, request, obj):
-        super().delete_model(request, obj)
-        transaction.on_commit(epoch.advance)
-
-
-class EntryAdmin(CatalogAdmin):
+class EntryAdmin(Binding):
     list_editable = ["on_sale", "position"]
     search_fields = ["slug", "name", "aliases"]
 
@@ -47,7 +34,7 @@ class PlanAdmin(EntryAdmin):
 
 
 @admin.register(Price)
-class PriceAdmin(CatalogAdmin):
+class PriceAdmin(Binding):
     """Price versions are added, never changed: invoices point at them."""
 
     list_display = ["sku", "unit_price", "currency", "unit", "effective_from"]

@@ -54,7 +54,7 @@ def owner_of(account: Account) -> Membership:
 def make_key(
     account: Account, *, scopes: Iterable[str] = ("*",), member: Membership | None = None, **fields: Any
 ) -> tuple[ApiKey, Secret]:
-    """An API key of the owner, or of `member`, with `scopes`, which may hold wildcards and are cut to what the maker has."""
+    """An API key of the owner, or of `member`, with `scopes` (wildcards too) as far as the maker has them."""
     member = member or owner_of(account)
     granted = [scope for scope in expand(scopes) if scope in member.scopes]
     fields = {"name": "a key"} | fields

@@ -9,7 +9,7 @@ import hmac
 import re
 import secrets
 import string
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -137,7 +137,7 @@ class ApiKey(Row):
     def __str__(self) -> str:
         return f"{self.name} (…{self.hint})"
 
-    def insist_on_manager(self, user: User, scopes: Set[str]) -> None:
+    def insist_on_manager(self, user: User, scopes: AbstractSet[str]) -> None:
         """Raises NotAllowed for who may not change this key: all may change their own, owners and admins everyone's."""
         if self.created_by_id != user.pk and "account:write" not in scopes:  # which owners and admins alone have
             raise NotAllowed(f"Insufficient permissions: the key “{self.name}” is {self.created_by}'s, not yours")

@@ -135,7 +135,7 @@ WRITER = """
     import json, sys, time
     from django.db import connections
     connections["default"].settings_dict["NAME"] = sys.argv[1]
-    connections["default"].settings_dict["OPTIONS"]["timeout"] = 0.05  # who is not let in by the lock finds the database locked
+    connections["default"].settings_dict["OPTIONS"]["timeout"] = 0.05  # without the lock: locked
     from core.db import atomic_write
     from core.models import Counter
     worst, wrote, end = 0.0, 0, time.monotonic() + float(sys.argv[2])

@@ -5,7 +5,7 @@ Over 300 lines long, because it walks through everything that one can do with an
 
 import re
 import threading
-from datetime import datetime
+import time
 
 import pytest
 from django.db import connection
@@ -247,7 +247,7 @@ class TestWaiting:
     @pytest.mark.parametrize("wanted", ["running", "deleted"])
     def test_ends_as_soon_as_it_happens(self, account, api, wanted):
         row = make.make_instance(account, state="provisioning" if wanted == "running" else "deleting")
-        began = datetime.now()
+        began = time.monotonic()
 
         def happen():
             if wanted == "running":
@@ -261,7 +261,7 @@ class TestWaiting:
         answer = api.get(f"/instances/{row.public_id}/wait?status={wanted}&timeout=20")
         timer.join()
         assert (answer.status_code, answer.json()["data"]["status"]) == (200, wanted)
-        assert (datetime.now() - began).total_seconds() < 3
+        assert time.monotonic() - began < 3
 
 
 def test_the_console_shows_its_newest_lines(account, api, machines):
