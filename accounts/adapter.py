@@ -35,9 +35,14 @@ class AccountAdapter(DefaultAccountAdapter):
             if invited:
                 members.accept(member=invited, user=user, by=user.actor)
                 request.session["account"] = invited.account.public_id
+                request.proved_address = invited.email
             else:
                 accounts.create(name=user.email.partition("@")[0][:100], owner=user, by=user.actor)
         return user
+
+    def is_email_verified(self, request, email):
+        """The link that somebody signs up with was mailed to their address alone: no need for another one."""
+        return email.lower() == getattr(request, "proved_address", None)
 
     def is_reauthentication_required(self, *, app, **kwargs):
         """Not while the last proof, be it the sign-in itself, is recent. (allauth alone would not count a sign-in.)"""
@@ -59,7 +64,8 @@ def _invited(request: HttpRequest, email: str) -> Membership | None:
 class MfaAdapter(DefaultMFAAdapter):
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "cannot_delete_authenticator": "An account you belong to requires a second factor. Add another one before you remove this one.",
+        "cannot_delete_authenticator": "An account of yours requires a second factor: add another before this goes.",
+        "add_email_blocked": "While a second factor is on, no address can be added: turn it off, and on again after.",
     }
 
     def encrypt(self, text: str) -> str:

@@ -68,7 +68,7 @@ def warn_of_expiring_keys(**_) -> None:
 
 @shared_task(name="accounts.mail_invitation")
 def mail_invitation(*, member_id: str, **_) -> None:
-    """Make the link and mail it: it is in no queue and no log, and one of a mail that failed is replaced by the next."""
+    """Make the link and mail it: it is in no queue and no log, and the next one replaces one whose mail failed."""
     rows = Membership.with_invited.select_related("account", "invited_by")
     member = rows.filter(pk=member_id, user=None).first()
     link = members.new_link(member=member) if member else None

@@ -6,7 +6,7 @@ from accounts.api.account import Account
 from accounts.api.api_keys import ApiKeys
 from accounts.api.audit_log import AuditLog
 from accounts.api.members import Members
-from accounts.views import api_keys, consent, device, oauth, oauth_apps, tokens
+from accounts.views import account, api_keys, consent, device, members, oauth, oauth_apps, security, tokens
 
 v1 = [
     path("account", Account.as_view({"get": "retrieve", "patch": "update"})),
@@ -21,6 +21,17 @@ v1 = [
     path("account/members/<id>/resend", Members.as_view({"post": "resend"})),
 ]
 dashboard = [
+    path("settings/account", account.Settings.as_view(), name="account"),
+    path("settings/account/leave", account.Leave.as_view(), name="account_leave"),
+    path("settings/accounts/new", account.Create.as_view(), name="account_create"),
+    path("settings/accounts/switch", account.Switch.as_view(), name="account_switch"),
+    path("settings/second-factor", security.SecondFactor.as_view(), name="second_factor"),
+    path("settings/members", members.List.as_view(), name="members"),
+    path("settings/members/invite", members.Invite.as_view(), name="member_invite"),
+    path("settings/members/<id>/role", members.Role.as_view(), name="member_role"),
+    path("settings/members/<id>/remove", members.Remove.as_view(), name="member_remove"),
+    path("settings/members/<id>/resend", members.Resend.as_view(), name="member_resend"),
+    path("invitations/<token>", members.Accept.as_view(), name="invitation"),
     path("settings/api-keys", api_keys.List.as_view(), name="api_keys"),
     path("settings/api-keys/new", api_keys.Create.as_view(), name="api_key_create"),
     path("settings/api-keys/<id>/rotate", api_keys.Rotate.as_view(), name="api_key_rotate"),

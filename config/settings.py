@@ -1,5 +1,7 @@
 """Every setting, and the only place that reads the environment. What can go wrong in production is in `checks.py`.
 
+It is long because there is one list of settings, in which whoever runs Lambda finds all of them.
+
 Development is the default, on loopback only: it makes its own secrets and keeps everything under `var/`.
 `LAMBDA_MODE=production` demands secrets and HTTPS, and `manage.py check --deploy` names what is missing.
 """
@@ -179,6 +181,7 @@ MFA_ADAPTER = "accounts.adapter.MfaAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_TOTP_ISSUER = "Lambda"
 MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION  # passkeys at http://localhost, which browsers allow
 
 # smtp://user:password@host:port, smtp+tls:// for STARTTLS, smtps:// for TLS from the start; without it mails are files.

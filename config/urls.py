@@ -1,5 +1,7 @@
 """Every address: `/v1` is each app's `v1` list, the dashboard is each app's `dashboard` list."""
 
+from allauth.account.decorators import reauthentication_required
+from allauth.account.views import email
 from django.contrib import admin
 from django.urls import include, path, re_path
 
@@ -18,6 +20,8 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("docs", docs.docs, name="docs"),
     path("admin/", admin.site.urls),
+    # Whoever adds an address can reset the password with it: only after proving lately that it is them.
+    path("accounts/email/", reauthentication_required(email, app="allauth.account"), name="account_email"),
     path("accounts/", include("allauth.urls")),
     path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1, *billing.urls.v1])),
     path("v1/events", Events.as_view({"get": "list"})),

@@ -14,12 +14,13 @@ class Home(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         if request.account is None:
             return render(request, "home.html", {"counts": {}})
-        instances = list(Instance.objects.for_account(request.account)[:5])
+        sees = request.membership.scopes
+        instances = list(Instance.objects.for_account(request.account)[:5]) if "instances:read" in sees else []
         counts = {
             "api_keys": ApiKey.objects.for_account(request.account).working().count(),
             "ssh_keys": SshKey.objects.for_account(request.account).count(),
             "instances": Instance.objects.filter(account=request.account).count(),
             "running": Instance.objects.filter(account=request.account, state="running").count(),
         }
-        events = Event.objects.for_account(request.account)[:8]
+        events = Event.objects.for_account(request.account)[:8] if "events:read" in sees else []
         return render(request, "home.html", {"counts": counts, "instances": instances, "events": events})

@@ -4,6 +4,7 @@ Alice owns an account, Bob is a member of hers, Charlie is a stranger with an ac
 """
 
 import json
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import count
@@ -48,7 +49,9 @@ def make_member(account: Account, role: str, user: User | None = None) -> Member
 
 
 def owner_of(account: Account) -> Membership:
-    return Membership.objects.select_related("user", "account__plan").get(account=account, role="owner")
+    """The first one, where there are several."""
+    owners = Membership.objects.select_related("user", "account__plan").filter(account=account, role="owner")
+    return owners.earliest("pk")
 
 
 def make_key(
@@ -188,3 +191,14 @@ def work(limit: int = 100) -> list[str]:
                 current_app.tasks[name](**message.payload[1])
             done.append(name)
     return done
+
+
+def sign_in(user: User, *, ago: float = 0) -> Client:
+    """A browser in which the user signed in `ago` seconds before. Pages that show a secret ask how long that is ago."""
+    client = Client()
+    client.force_login(user, settings.AUTHENTICATION_BACKENDS[0])
+    session = client.session
+    session["account_authentication_methods"] = [{"method": "password", "at": time.time() - ago}]
+    session["account_authentication_methods_user"] = str(user.pk)
+    session.save()
+    return client

@@ -6,7 +6,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.db import connections
-from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from compute.actions import instances
@@ -52,8 +51,7 @@ def visit(browser, live_server, account):
         )
         contexts.append(context)
         if signed_in:
-            client = Client()
-            client.force_login(make.owner_of(account).user, settings.AUTHENTICATION_BACKENDS[0])
+            client = make.sign_in(make.owner_of(account).user)
             session = client.cookies[settings.SESSION_COOKIE_NAME].value
             context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": live_server.url}])
         page = context.new_page()

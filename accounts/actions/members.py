@@ -4,8 +4,8 @@ from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.actions import api_keys
-from accounts.models import Account, ApiKey, Membership, User
+from accounts.actions import api_keys, oauth_tokens
+from accounts.models import Account, ApiKey, Membership, OAuthToken, User
 from accounts.models.invitation import LIFE, Link
 from core import epoch, events
 from core.context import Actor
@@ -138,8 +138,8 @@ def change_role(
 ) -> Membership:
     """Another role, also for one who is still invited.
 
-    Records: member.role_changed, unless it is the same. Raises: Invalid, LastOwner, NotAllowed for a role that the giver
-    may not hand out and for an owner whom the giver may not touch.
+    Records: member.role_changed, unless it is the same. Raises: Invalid, LastOwner, NotAllowed for a role that the
+    giver may not hand out and for an owner whom the giver may not touch.
     """
     _lock(member.account)
     member = _locked(member)
@@ -157,18 +157,21 @@ def change_role(
 
 @atomic_write()
 def remove(*, member: Membership, by: Actor, giver: Membership) -> Membership:
-    """The member, or the invitation, is gone, and the keys they made for this account are revoked. Everybody may go.
+    """The member, or the invitation, is gone, and their keys and tokens for this account are revoked. Everybody may go.
 
-    Records: member.removed, api_key.revoked. Raises: LastOwner, NotAllowed for an owner whom the giver may not touch.
+    Records: member.removed, api_key.revoked, api_token.revoked. Raises: LastOwner, NotAllowed for an owner
+    whom the giver may not touch.
     """
     _lock(member.account)
     member = _locked(member)
     if member.pk != giver.pk:
         giver.insist_on_managing(member)
     _insist_on_owner(member)
-    if member.active:  # a key that came back to life with a later invitation would surprise everybody
+    if member.active:  # what came back to life with a later invitation would surprise everybody
         for key in ApiKey.objects.working().filter(account=member.account, created_by=member.user):
             api_keys.revoke(key=key, by=by)
+        for token in OAuthToken.objects.working().filter(account=member.account, user=member.user):
+            oauth_tokens.revoke(token=token, by=by)
     events.record("member.removed", account=member.account, by=by, subject=member)
     Membership.with_invited.filter(pk=member.pk).delete()
     transaction.on_commit(epoch.advance)

@@ -26,7 +26,7 @@ class UpdateInput(Input):
     name = serializers.CharField(max_length=100, required=False)
     require_mfa = serializers.BooleanField(
         required=False,
-        help_text="Members without a second factor (passkey or authenticator app) must set one up before they see a page. Keys go on working.",
+        help_text="Members without a second factor must set one up before they see a page. Keys go on working.",
     )
 
     example = {"name": "Shop"}

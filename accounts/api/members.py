@@ -130,7 +130,7 @@ class Members(ViewSet):
     def destroy(self, request, id: str) -> Answer[MemberOut]:
         """Remove a member, or cancel an invitation
 
-        Their next request is refused, and the keys that they made for this account are revoked.
+        Their next request is refused, and their keys and tokens for this account are revoked.
         """
         member = self.row(request, id)
         members.remove(member=member, by=request.by, giver=self.giver(request))

@@ -130,7 +130,9 @@ class Membership(Row):
     def insist_on_managing(self, member: "Membership") -> None:
         """Raises NotAllowed where the other is an owner and this member is none."""
         if member.role == self.Role.OWNER and self.role != self.Role.OWNER:
-            raise NotAllowed(f"Insufficient permissions: {member.name} is an owner, whom only an owner can change or remove")
+            raise NotAllowed(
+                f"Insufficient permissions: {member.name} is an owner, whom only an owner can change or remove"
+            )
 
     def event_data(self) -> dict[str, str]:
         return {"member_id": self.public_id, "name": self.name, "role": self.role, "status": self.status}

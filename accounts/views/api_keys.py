@@ -16,6 +16,7 @@ from accounts.models import ApiKey
 from accounts.models.api_key import Secret
 from accounts.scopes import summary
 from accounts.views.permissions import PermissionsForm, explain
+from accounts.views.security import GuardedView
 from core.errors import LambdaError
 
 EXPIRY = [("7", "7 days"), ("30", "30 days"), ("90", "90 days (recommended)"), ("365", "1 year"), ("never", "Never")]
@@ -42,7 +43,7 @@ class List(LoginRequiredMixin, View):
         return render(request, "accounts/api_keys/list.html", {"keys": keys, "overlaps": OVERLAPS})
 
 
-class Create(LoginRequiredMixin, View):
+class Create(GuardedView):
     scopes = {"GET": "api_keys:write"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
@@ -74,7 +75,7 @@ class Create(LoginRequiredMixin, View):
         return render(request, "accounts/api_keys/create.html", {"form": form}, status=422 if form.errors else 200)
 
 
-class Rotate(LoginRequiredMixin, View):
+class Rotate(GuardedView):
     scopes = {"GET": "api_keys:write"}
 
     def get(self, request: HttpRequest, id: str) -> HttpResponse:

@@ -15,6 +15,7 @@ from accounts.models import OAuthApp
 from accounts.models.oauth_app import KINDS
 from accounts.scopes import summary
 from accounts.views.permissions import PermissionsForm, explain
+from accounts.views.security import GuardedView
 from core.errors import LambdaError
 
 
@@ -45,7 +46,7 @@ class List(LoginRequiredMixin, View):
         return render(request, "accounts/oauth_apps/list.html", {"apps": apps})
 
 
-class Create(LoginRequiredMixin, View):
+class Create(GuardedView):
     scopes = {"GET": "api_keys:write"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
@@ -59,7 +60,7 @@ class Create(LoginRequiredMixin, View):
             app, secret = oauth_apps.create(
                 account=request.account,
                 by=request.by,
-                maker=request.user,
+                maker=request.membership.user,
                 name=form.cleaned_data["name"],
                 sort=form.cleaned_data["sort"],
                 scopes=form.granted(),
@@ -75,7 +76,7 @@ class Create(LoginRequiredMixin, View):
         return render(request, "accounts/oauth_apps/create.html", {"form": form}, status=422 if form.errors else 200)
 
 
-class Rotate(LoginRequiredMixin, View):
+class Rotate(GuardedView):
     scopes = {"GET": "api_keys:write"}
 
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
@@ -118,7 +119,7 @@ def find(request: HttpRequest, id: str) -> OAuthApp:
 def managed(request: HttpRequest, id: str) -> OAuthApp:
     """The app, where the signed-in user may change it. Raises NotAllowed."""
     app = find(request, id)
-    app.insist_on_manager(request.user, request.membership.scopes)
+    app.insist_on_manager(request.membership.user, request.membership.scopes)
     return app
 
 

@@ -14,6 +14,7 @@ from accounts.models.oauth_app import DASHBOARD
 from accounts.models.oauth_token import ACCESS_LIFE, FAMILY_LIFE
 from accounts.scopes import summary
 from accounts.views.permissions import PermissionsForm, explain
+from accounts.views.security import GuardedView
 from core.errors import LambdaError
 
 
@@ -29,7 +30,7 @@ class List(LoginRequiredMixin, View):
         return render(request, "accounts/tokens/list.html", context)
 
 
-class Create(LoginRequiredMixin, View):
+class Create(GuardedView):
     scopes = {"GET": "api_keys:write"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
@@ -43,7 +44,7 @@ class Create(LoginRequiredMixin, View):
             token, issued = oauth_tokens.generate(
                 account=request.account,
                 by=request.by,
-                maker=request.user,
+                maker=request.membership.user,
                 name=form.cleaned_data["name"],
                 scopes=form.granted(),
                 grantable=request.membership.scopes,
@@ -67,7 +68,7 @@ class Revoke(LoginRequiredMixin, View):
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
         token = find(request, id)
         try:
-            token.insist_on_manager(request.user, request.membership.scopes)
+            token.insist_on_manager(request.membership.user, request.membership.scopes)
             oauth_tokens.revoke(token=token, by=request.by)
         except LambdaError as refused:
             messages.error(request, refused.message)

@@ -249,6 +249,15 @@ def happened(event_type: str, whole: bool = False) -> str:
 
 
 @register.filter
+def browser(user_agent: str) -> str:
+    """`Firefox on Linux`, as far as a browser's own words can be believed."""
+    names = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
+    systems = {"iPhone": "iPhone", "iPad": "iPad", "Android": "Android", "Windows": "Windows", "Mac OS": "macOS", "Linux": "Linux"}
+    found = [next((word for mark, word in marks.items() if mark in user_agent), "") for marks in (names, systems)]
+    return " on ".join(word for word in found if word) or user_agent[:60] or "Unknown"
+
+
+@register.filter
 def memory(megabytes: int) -> str:
     """`512 MB`, `1 GB`, `1.5 GB`: of 1,024 MB each, as the catalogue counts."""
     return f"{megabytes / 1024:g} GB" if megabytes >= 1024 else f"{megabytes} MB"
