@@ -47,7 +47,7 @@ def generate_secret() -> str:
     return "lambda_cs_" + secrets.token_urlsafe(32)
 
 
-class Reads(models.QuerySet["OAuthApp"]):
+class AppReads(models.QuerySet["OAuthApp"]):
     def for_account(self, account: Account) -> Self:
         return self.filter(account=account).select_related("user")
 
@@ -61,7 +61,7 @@ class OAuthApp(Row, AbstractApplication):
     user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="oauth_apps")
     scopes = models.JSONField(default=list)
 
-    objects = models.Manager.from_queryset(Reads)()
+    objects = models.Manager.from_queryset(AppReads)()
 
     class Meta:
         ordering = ["-id"]

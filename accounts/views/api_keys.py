@@ -58,7 +58,7 @@ class Create(GuardedView):
             key, secret = api_keys.create(
                 account=request.account,
                 by=request.by,
-                maker=request.user,
+                maker=request.membership.user,
                 grantable=request.membership.scopes,
                 name=form.cleaned_data["name"],
                 scopes=form.granted(),
@@ -124,7 +124,7 @@ def find(request: HttpRequest, id: str) -> ApiKey:
 def managed(request: HttpRequest, id: str) -> ApiKey:
     """The key, where the signed-in user may change it. Raises NotAllowed."""
     key = find(request, id)
-    key.insist_on_manager(request.user, request.membership.scopes)
+    key.insist_on_manager(request.membership.user, request.membership.scopes)
     return key
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
 from django.contrib.auth.mixins import LoginRequiredMixin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views import View
 from oauth2_provider.exceptions import FatalClientError, OAuthToolkitError
@@ -22,7 +22,7 @@ CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # an SHA-256 in base64url
 
 
 class Authorize(LoginRequiredMixin, OAuthLibMixin, View):
-    def dispatch(self, request: HttpRequest, *args, **kwargs) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args, **kwargs) -> HttpResponseBase:
         try:
             return super().dispatch(request, *args, **kwargs)
         except OAuthToolkitError as refused:
@@ -53,7 +53,7 @@ class Authorize(LoginRequiredMixin, OAuthLibMixin, View):
         app = credentials.pop("request").client
         member = chosen(request)
         granted = [scope for scope in scopes if member and scope in member.scopes]
-        allow = "allow" in request.POST and bool(granted) and member.account.suspended_at is None
+        allow = "allow" in request.POST and bool(granted) and member is not None and not member.account.suspended_at
         uri, *_ = self.create_authorization_response(
             request,
             scopes=" ".join(granted or scopes),

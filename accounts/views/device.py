@@ -39,7 +39,7 @@ class Device(LoginRequiredMixin, View):
         granted = [scope for scope in device.scopes if scope in member.scopes]
         try:
             device = oauth_codes.decide_device(
-                device=device, user=request.user, account=member.account, scopes=granted, approve=approve
+                device=device, user=member.user, account=member.account, scopes=granted, approve=approve
             )
         except LambdaError as refused:
             return self._ask(request, typed, refused.message)

@@ -6,7 +6,7 @@ oauthlib checks what is asked, `accounts/oauth.py` answers it. What people see i
 import json
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -31,16 +31,15 @@ class Endpoint(OAuthLibMixin, View):
 
     http_method_names = ["post", "options"]
 
-    def dispatch(self, request: HttpRequest, *args, **kwargs) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args, **kwargs) -> HttpResponseBase:
         try:
             if not is_secure(request):
                 raise errors.InvalidRequestError("Use HTTPS. If a secret was sent, change it: others may have read it")
-            response = super().dispatch(request, *args, **kwargs)
+            response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         except OAuth2Error as refused:
             response = answer(refused.headers, refused.json, refused.status_code)
         except ValueError as wrong:  # oauthlib's word for a query or body that is no form
-            refused = errors.InvalidRequestError(str(wrong))
-            response = answer({}, refused.json, refused.status_code)
+            response = answer({}, errors.InvalidRequestError(str(wrong)).json, 400)
         response["Cache-Control"] = "no-store"
         return response
 
