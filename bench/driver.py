@@ -125,7 +125,7 @@ def used_mb(agent: Agent) -> float:
                 )
         except OSError:
             continue
-    kernel = ("Slab:", "KernelStack:", "PageTables:", "Percpu:")
+    kernel = ("SUnreclaim:", "KernelStack:", "PageTables:", "Percpu:")
     facts = (row.split() for row in Path("/proc/meminfo").read_text().splitlines())
     return (pages + sum(int(fact[1]) for fact in facts if fact[0] in kernel)) / 1024
 

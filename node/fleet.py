@@ -152,13 +152,13 @@ class Fleet:
             instance.busy = "creating"
             try:
                 if instance.spec.running:
-                    bound = None if instance.running else instance.reserve()
+                    bound = instance.reserve() if spec["public_ip"] and not instance.running else None
                     if not instance.directory.spec.exists():
                         instance.directory.save(instance.spec)
                     await instance.start(bound)
                 elif not instance.directory.spec.exists():
-                    if bound := instance.reserve():
-                        bound.close()
+                    if spec["public_ip"]:
+                        instance.reserve().close()
                     instance.directory.save(instance.spec)
                 instance.load_host_key()
             finally:

@@ -240,8 +240,8 @@ def handle(message: bytes, fds: list[int]) -> None:
     """Carry out one request in a child of its own; never returns."""
     report = socket.socket(fileno=os.dup2(fds[0], REPORT, inheritable=False))
     try:
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
-            signal.signal(number, signal.SIG_DFL)  # an ignored signal stays ignored through exec
+        for ignored in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
+            signal.signal(ignored, signal.SIG_DFL)  # an ignored signal stays ignored through exec
         request = json.loads(message)
         VERBS[request["verb"]](request, report, fds[1:])
     except BaseException as error:

@@ -1,9 +1,8 @@
 """The base image: a copy of this machine's own userland, taken from its package lists, that every instance starts from.
 
-Only files that a package of the list below owns are copied, plus a white list of /etc and generated accounts. So
-nothing of /home, /root, /opt, /srv, /var or a host's secrets can appear in an instance: what is not listed is not
-there.
-Built once, in 1-3 s; a change of the host's packages makes a new image, old ones go when no instance stands on them.
+Only files that a chosen package owns are copied, plus a white list of /etc and generated accounts. So nothing of /home,
+/root, /opt, /srv, /var or a host's secrets can appear in an instance: what is not listed is not there. Built once, in
+1-3 s on an idle disk; a change of the host's packages makes a new image, old ones go when no instance stands on them.
 """
 
 import hashlib

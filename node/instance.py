@@ -70,10 +70,8 @@ class Instance:
             "error": self.error,
         }
 
-    def reserve(self) -> socket.socket | None:
+    def reserve(self) -> socket.socket:
         """Bind the instance's own address, which stays its for life; the port stays if nobody took it meanwhile."""
-        if not self.spec.public_ip:
-            return None
         bound = ssh.bind(self.spec.address, self.spec.port)
         self.spec.port = bound.getsockname()[1]
         return bound
@@ -162,10 +160,10 @@ class Instance:
             raise errors.Fatal("The instance ended as soon as it had started.")
         self.running = found
         self.gone.clear()
-        asyncio.get_running_loop().add_reader(found.pidfd, self._ended)
+        asyncio.get_running_loop().add_reader(found.pidfd, self._ended, found)
 
-    def _ended(self) -> None:
-        found, self.running = self.running, None
+    def _ended(self, found: sandbox.Running) -> None:
+        self.running = None
         asyncio.get_running_loop().remove_reader(found.pidfd)
         os.close(found.pidfd)
         self.close()
@@ -182,10 +180,11 @@ class Instance:
         if self.host_key is None:
             self.load_host_key()
         if self.front is None and self.spec.public_ip:
-            port = self.spec.port
-            bound = bound or self.reserve()
-            if self.spec.port != port:
-                self.directory.save(self.spec)
+            if bound is None:
+                port = self.spec.port
+                bound = self.reserve()
+                if self.spec.port != port:
+                    self.directory.save(self.spec)
             self.front = await ssh.listen(self, bound)
         if self.proxy is None:
             try:

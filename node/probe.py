@@ -1,5 +1,6 @@
 """Whether instances can run here, found out by running one for 10 ms; if not, why, and what to do about it."""
 
+import asyncio
 import os
 import re
 import tempfile
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node import errors, image, packages, sandbox
+from node.forkserver import STAGE
 
 if TYPE_CHECKING:
     from node.fleet import Fleet
@@ -105,23 +107,14 @@ async def try_out(fleet: "Fleet") -> str | None:
             os.chmod(path, 0o755)  # noqa: S103  entered by the instance's root, which owns nothing above
         box.tier.own(place, *parts)
         console = sandbox.memory_file("console", b"")
-        lock, status = (os.open(place / part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC) for part in ("lock", "status"))
-        at = Path(sandbox.STAGE, "probe") if box.tier.map else place
-        options = [
-            "--ro-bind",
-            "/",
-            "/",
-            "--overlay-src",
-            f"{at}/lower",
-            "--overlay",
-            f"{at}/upper",
-            f"{at}/work",
-            "/mnt",
-        ]
-        options += ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--file", "8", "/run/init"]
+        lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        ended, status = os.pipe2(os.O_CLOEXEC)
+        at = Path(STAGE, "probe") if box.tier.map else place
+        overlay = ["--overlay-src", f"{at}/lower", "--overlay", f"{at}/upper", f"{at}/work", "/mnt"]
+        options = ["--ro-bind", "/", "/", *overlay, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"]
         try:
             await box.launch(
-                options,
+                [*options, "--file", "8", "/run/init"],
                 ["/bin/sh", "-c", "echo ready >&6"],
                 sandbox.Descriptors(fleet.devnull, console, lock, status),
                 [],
@@ -131,5 +124,8 @@ async def try_out(fleet: "Fleet") -> str | None:
         except errors.Fatal as error:
             return os.pread(console, 4000, 0).decode(errors="replace").strip() or str(error)
         finally:
-            for fd in (console, lock, status):
+            os.close(status)
+            while await asyncio.to_thread(os.read, ended, 4096):
+                pass  # bwrap holds the other end: nothing of it is left when this one is at its end
+            for fd in (console, lock, ended):
                 os.close(fd)

@@ -62,7 +62,7 @@ class Proxy:
     async def connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the first of the host's addresses that is allowed and answers. Raises Refused and OSError."""
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [address[0] for *_, address in found if self.allow(address[0])]
+        addresses = [address for address in (str(where[0]) for *_, where in found) if self.allow(address)]
         if not addresses:
             raise Refused("403 Forbidden", f"{host} is not a public address, and instances may only reach those.")
         failure: OSError = OSError("no address")

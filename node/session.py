@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -29,15 +30,16 @@ class Session(asyncssh.SSHServerSession):
     It ends when the process has ended and its output has been read to the end; the exit status comes last.
     """
 
+    channel: asyncssh.SSHServerChannel  # from connection_made on, which comes before everything else
+
     def __init__(self, instance: "Instance", connection: asyncssh.SSHServerConnection) -> None:
         self.instance = instance
         self.connection = connection
         self.loop = asyncio.get_running_loop()
-        self.channel: asyncssh.SSHServerChannel | None = None
         self.terminal: tuple[int, int] | None = None
         self.subsystem = ""
         self.pid = 0
-        self.input: asyncio.WriteTransport | Terminal | None = None
+        self.input: Input | None = None
         self.outputs: list[Output] = []
         self.pending = bytearray()  # what came before the process was there
         self.ended_input = False
@@ -47,7 +49,9 @@ class Session(asyncssh.SSHServerSession):
     def connection_made(self, chan: asyncssh.SSHServerChannel) -> None:
         self.channel = chan
 
-    def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: dict) -> bool:
+    def pty_requested(
+        self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Mapping[int, int]
+    ) -> bool:
         self.terminal = (term_size[0] or 80, term_size[1] or 24)
         return True
 
@@ -178,7 +182,8 @@ class Session(asyncssh.SSHServerSession):
             os.close(master)
             return
         terminal = Terminal(self, master)
-        terminal.resize(*self.terminal)
+        if self.terminal is not None:
+            terminal.resize(*self.terminal)  # it may have changed since it was asked for
         self._attach(terminal)
         self.outputs = [Output(self, os.dup(master), None)]
 

@@ -41,8 +41,9 @@ async def session() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(channel), sys.stdin)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
     channel.writer = asyncio.StreamWriter(transport, protocol, None, loop)
-    await run_sftp_server(SFTPServer(channel), channel, channel, 3)
-    while transport.get_write_buffer_size():  # the transport tells nobody when it is done
+    await run_sftp_server(SFTPServer(channel), channel, channel, 3)  # type: ignore[arg-type]
+    # The transport tells nobody when all is written.
+    while transport.get_write_buffer_size():  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 

@@ -58,10 +58,10 @@ class Spawner:
 
     def __init__(self, sftp: bool = False) -> None:
         self.sftp = sftp
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.requests: socket.socket | None = None
 
-    def start(self) -> None:
+    def start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_REQUEST)
         script = str(Path(__file__).with_name("forkserver.py"))
@@ -69,7 +69,7 @@ class Spawner:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, *paths],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={},
                 cwd="/",
@@ -77,6 +77,7 @@ class Spawner:
                 start_new_session=True,
             )
         self.requests = ours
+        return ours
 
     def close(self) -> None:
         if self.requests is not None:
@@ -86,14 +87,15 @@ class Spawner:
 
     def submit(self, verb: str, fds: list[int], **request) -> Job:
         """Send a request; `fds` stay the caller's. Raises errors.Fatal when it cannot be sent."""
-        if self.process is None or self.process.poll() is not None:
-            self.start()
+        requests = self.requests
+        if requests is None or self.process is None or self.process.poll() is not None:
+            requests = self.start()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         message = json.dumps({"verb": verb, **request}).encode()
         with theirs:
             try:
-                socket.send_fds(self.requests, [message], [theirs.fileno(), *fds])
+                socket.send_fds(requests, [message], [theirs.fileno(), *fds])
             except OSError as error:
                 ours.close()
                 raise errors.Fatal(

@@ -65,9 +65,10 @@ async def listen(instance: "Instance", bound: socket.socket) -> asyncssh.SSHAcce
 class Server(asyncssh.SSHServer):
     """One connection to one instance."""
 
+    connection: asyncssh.SSHServerConnection  # from connection_made on
+
     def __init__(self, instance: "Instance") -> None:
         self.instance = instance
-        self.connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self.connection = conn
