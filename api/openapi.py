@@ -19,7 +19,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from api.errors import REFUSALS, STATUS
-from api.renderers import Answer, Feed, FeedOut, MetadataOut, Page, PaginationOut
+from api.renderers import Answer, Feed, FeedOut, Lines, MetadataOut, Page, PaginationOut
 from api.schemas import ErrorOut, Json, RehearsalMetadataOut, doc, named, schema_of
 from api.serializers import Input
 from api.views import ViewSet
@@ -174,12 +174,13 @@ class OperationSchema(AutoSchema):
 
     def _get_response_bodies(self, direction: str = "response") -> Json:
         extra = ["ETag"] if self._shows_version else ["Idempotent-Replayed"] if self.method != "GET" else []
-        found = {
-            str(get_origin(answer).code): _response(
-                ANSWERS[get_origin(answer).code], self._enveloped(*get_args(answer)), extra
-            )
-            for answer in self._answers()
-        }
+        found: Json = {}
+        for answer in self._answers():
+            kind, (data,) = get_origin(answer), get_args(answer)
+            if issubclass(kind, Lines):
+                found[str(kind.code)]["content"][kind.media_type] = {"schema": schema_of(data, self.registry)}
+            else:
+                found[str(kind.code)] = _response(ANSWERS[kind.code], self._enveloped(data), extra)
         if self._viewset.action == "create":
             found["200"] = _response("A dry run: what would be made, and what it would cost", self._rehearsal(), [])
         if self._shows_version:
@@ -200,7 +201,7 @@ class OperationSchema(AutoSchema):
         """The kinds of answer in the action's return annotation."""
         hint = get_type_hints(self._action, include_extras=True).get("return")
         for answer in get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint]:
-            if issubclass(get_origin(answer) or NoneType, Answer):
+            if issubclass(get_origin(answer) or NoneType, Answer | Lines):
                 yield answer
             else:
                 warn(f"{self._action.__qualname__} must be annotated with what it answers, e.g. -> Answer[ThingOut]")

@@ -1,11 +1,13 @@
 """How answers look: the envelope around a view's data, as compact JSON. Pages for a browser: `browsable.py`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, TypeVar
 
 import orjson
+from django.http import StreamingHttpResponse
 from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 
@@ -49,6 +51,16 @@ class Accepted(Answer[T]):
     """202: it will be so; until then the data says how it stands."""
 
     code = 202
+
+
+class Lines(Generic[T], StreamingHttpResponse):  # noqa: PYI059
+    """200: one value a line as JSON (NDJSON), streamed, however many there are. `batches` are of whole lines."""
+
+    code: ClassVar[int] = 200
+    media_type: ClassVar[str] = "application/x-ndjson"
+
+    def __init__(self, batches: Iterable[bytes]):
+        super().__init__(batches, content_type=self.media_type)
 
 
 class PaginationOut(TypedDict):

@@ -223,6 +223,27 @@ def test_an_answer_is_what_the_document_says(operation):
         assert Event.objects.filter(request_id=response["X-Request-Id"]).exists(), "it left no event"
 
 
+@each(only=lambda operation: operation.method == "GET")
+def test_what_has_a_version_is_not_sent_again_to_who_has_it(operation):
+    alice = make_account()
+    path, api = operation.make(alice), make_api(alice)
+    documented = "ETag" in operation.spec["responses"]["200"]["headers"]
+    response = operation.call(api, path)
+    assert response.has_header("ETag") == documented
+    if documented:
+        again = operation.call(api, path, HTTP_IF_NONE_MATCH=response["ETag"])
+        assert (again.status_code, again.content, again["ETag"]) == (304, b"", response["ETag"])
+
+
+@each(only=lambda operation: operation.method != "GET" and "{" in operation.path)
+def test_what_was_changed_in_the_meantime_is_left_alone(operation):
+    alice = make_account()
+    path, api = operation.make(alice), make_api(alice)
+    before = Event.objects.count()
+    assert_refused(operation.call(api, path, HTTP_IF_MATCH='"0"'), 412, "precondition_failed")
+    assert Event.objects.count() == before
+
+
 @each()
 def test_an_unknown_query_parameter_is_refused_and_the_known_ones_are_the_documented_ones(operation):
     alice = make_account()

@@ -11,20 +11,18 @@ import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Q
-from django.http import StreamingHttpResponse
 from rest_framework.renderers import BaseRenderer
 
 from api.errors import UnknownParameter
 from api.events import EventOut, TypeFilter
 from api.events import representation as event_representation
 from api.filters import PAGING, Filters, MomentFilter
-from api.renderers import Answer, EnvelopeRenderer, Page, dumps
+from api.renderers import Answer, EnvelopeRenderer, Lines, Page, dumps
 from api.views import ViewSet
 from core import ids
 from core.errors import Invalid
 from core.models import Event
 
-NDJSON = "application/x-ndjson"
 BATCH = 1000  # rows of an export read at once
 
 
@@ -84,7 +82,7 @@ class AuditFilters(Filters):
 class NdjsonRenderer(BaseRenderer):
     """Lets `Accept: application/x-ndjson` be asked for. The view streams; what comes here is a refusal, as JSON."""
 
-    media_type = NDJSON
+    media_type = Lines.media_type
     format = "ndjson"
     charset = None
 
@@ -110,12 +108,12 @@ class AuditLog(ViewSet):
     }
     renderer_classes = [*ViewSet.renderer_classes, NdjsonRenderer]
 
-    def list(self, request) -> Answer[Page[AuditEntryOut]]:
+    def list(self, request) -> Answer[Page[AuditEntryOut]] | Lines[AuditEntryOut]:
         """List what was done, or export it."""
         rows: Any = Event.objects.for_account(request.account)
         if self._exports(request):
             rows, _ = AuditFilters.select(request, rows.committed())
-            return StreamingHttpResponse(_lines(rows), content_type=NDJSON)  # type: ignore[return-value]
+            return Lines(_lines(rows))
         return Answer(AuditFilters.page(request, rows, representation))
 
     def _exports(self, request) -> bool:

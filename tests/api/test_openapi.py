@@ -115,6 +115,12 @@ def test_a_typed_dict_becomes_a_component_with_what_is_said_of_its_members():
     assert schemas["Inner"]["properties"] == {"port": {"type": "integer"}}
 
 
+def test_an_export_is_documented_beside_the_pages_that_it_replaces():
+    content = document()["paths"]["/v1/account/audit-log"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"application/json", "application/x-ndjson"}
+    assert content["application/x-ndjson"]["schema"] == {"$ref": "#/components/schemas/AuditEntry"}
+
+
 class Silent(ViewSet):
     """A view that says too little."""
 
