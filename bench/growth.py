@@ -105,11 +105,11 @@ def serve(count: int) -> None:
             began = time.perf_counter()
             read()
             taken.append(time.perf_counter() - began)
-        print(statistics.median(taken), flush=True)
+        print(min(taken), flush=True)  # the one that no neighbour on this machine disturbed
 
 
 class Reader:
-    """A child that serves `count` rows; `round` is the median time in seconds of one read."""
+    """A child that serves `count` rows; `round` is the least time in seconds of a read."""
 
     def __init__(self, home: Path, database: str, count: int):
         home.mkdir(mode=0o700)
