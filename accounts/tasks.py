@@ -58,7 +58,8 @@ def warn_of_expiring_keys(**_) -> None:
         api_keys.warn_of_expiry(key=key, days=days, by=SYSTEM)
         send_mail(
             f"Your API key “{key.name}” expires in {days} day{'s' if days > 1 else ''}",
-            f"The API key “{key.name}” (…{key.hint}) of {key.account.name} expires on {key.expires_at:%d %B %Y, %H:%M} UTC.\n\n"
+            f"The API key “{key.name}” (…{key.hint}) of {key.account.name} expires on "
+            f"{key.expires_at:%d %B %Y, %H:%M} UTC.\n\n"
             f"Rotate it without a gap at {settings.LAMBDA_BASE_URL}/settings/api-keys: "
             "the old key goes on working while you put the new one in its place.\n",
             None,

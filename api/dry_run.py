@@ -22,7 +22,7 @@ PARAMETER = {
 }
 
 
-class _TakenBack(Exception):  # noqa: N818  (it is no error)
+class _TakenBack(Exception):
     """Rolls the transaction back."""
 
 

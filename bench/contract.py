@@ -46,8 +46,8 @@ account = accounts.create(name="bench", owner=owner, plan="bench", by=SYSTEM)
 member = Membership.objects.get(user=owner)
 _, secret = api_keys.create(account=account, by=SYSTEM, maker=owner, name="b", scopes=["*"], grantable=member.scopes)
 keys = [ssh_keys.generate(account=account, by=SYSTEM, name=f"key {n}")[0].public_id for n in range(2)]
-made = [instances.create(account=account, by=SYSTEM, name=f"instance-{n}", instance_type="compute-4x", region="us-west-1",
-                         image="ubuntu-22.04", ssh_keys=keys, tags={"env": "prod"}) for n in range(20)]
+order = {"instance_type": "compute-4x", "region": "us-west-1", "image": "ubuntu-22.04", "tags": {"env": "prod"}}
+made = [instances.create(account=account, by=SYSTEM, name=f"instance-{n}", ssh_keys=keys, **order) for n in range(20)]
 json.dump({"key": secret.key_ascii, "instance": made[0].public_id, "ssh_keys": keys}, sys.stdout)
 """
 
@@ -118,7 +118,12 @@ def _ready(server: Server) -> Server:
 
 
 def lambda_server(home: Path) -> Server:
-    environment = {"LAMBDA_HOME": str(home), "LAMBDA_DRIVER": "fake", "LAMBDA_NO_BOOTSTRAP": "1", "LAMBDA_BROKER_URL": "memory://"}
+    environment = {
+        "LAMBDA_HOME": str(home),
+        "LAMBDA_DRIVER": "fake",
+        "LAMBDA_NO_BOOTSTRAP": "1",
+        "LAMBDA_BROKER_URL": "memory://",
+    }
     manage = [sys.executable, "manage.py"]
     subprocess.run([*manage, "migrate", "-v0"], cwd=ROOT, env=os.environ | environment, check=True)
     seeded = subprocess.run(
@@ -156,7 +161,13 @@ def naive_server(home: Path) -> Server:
         [sys.executable, "-m", "bench.peers.naive", str(home)], cwd=ROOT, check=True, capture_output=True, text=True
     )
     headers = {"Authorization": f"Bearer {made.stdout.strip()}", "Content-Type": "application/json"}
-    body = {"name": "made", "region_slug": "us-west-1", "type_slug": "compute-4x", "key_ids": [1, 2], "tags": {"env": "prod"}}
+    body = {
+        "name": "made",
+        "region_slug": "us-west-1",
+        "type_slug": "compute-4x",
+        "key_ids": [1, 2],
+        "tags": {"env": "prod"},
+    }
     return _serve(
         "bench.peers.naive:application",
         environment,
@@ -178,10 +189,13 @@ def moto_server(home: Path) -> Server | None:
         return None
     port = _free_port()
     process = subprocess.Popen(
-        [*PINNED, venv / "bin/moto_server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*PINNED, venv / "bin/moto_server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     headers = {
-        "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/us-west-1/ec2/aws4_request, SignedHeaders=host, Signature=0",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=bench/20260101/us-west-1/ec2/aws4_request, "
+        "SignedHeaders=host, Signature=0",
         "Content-Type": "application/x-www-form-urlencoded",
     }
 
@@ -232,9 +246,11 @@ def _row(operation: str, servers: dict[str, Server], rounds: int, count: int) ->
             # A list that grows while creates are measured would measure something else: moto has no page.
             taken[name].append(server.send(operation, count if name in ("lambda", "P") else max(20, count // 5)))
     cells = []
-    for (name, mine), target in zip([(n, t) for n, t in taken.items() if n != "lambda"], TARGETS[operation], strict=False):
-        ratio = statistics.median(theirs / ours for theirs, ours in zip(mine, taken["lambda"], strict=True))
-        cells.append(f"{ratio:>10.2f}" + (f" (≥ {target}{' ✓' if ratio >= target else ' ✗'})" if target else "").ljust(12))
+    peers = [rounds for name, rounds in taken.items() if name != "lambda"]
+    for theirs_all, target in zip(peers, TARGETS[operation], strict=False):
+        ratio = statistics.median(theirs / ours for theirs, ours in zip(theirs_all, taken["lambda"], strict=True))
+        verdict = f" (≥ {target}{' ✓' if ratio >= target else ' ✗'})" if target else ""
+        cells.append(f"{ratio:>10.2f}{verdict:12}")
     print(f"{operation:8}{statistics.median(taken['lambda']):>12.0f}" + "".join(f"{cell:>22}" for cell in cells))
 
 

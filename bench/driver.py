@@ -165,7 +165,8 @@ def measure(tier: str) -> None:
         print(f"{tier}: OpenSSH's whole login   p50 {login * 1000:.0f} ms: {against}")
         each, took = idle_memory(agent)
         print(
-            f"{tier}: {IDLE} idle instances      {each:.2f} MB each: {each / 2:.2f} of 2 MB; all created in {took:.1f} s"
+            f"{tier}: {IDLE} idle instances      {each:.2f} MB each: {each / 2:.2f} of 2 MB; "
+            f"all created in {took:.1f} s"
         )
         agent.close()
 

@@ -45,7 +45,10 @@ class Platform:
                 break
         facts = dict(line.split("=", 1) for line in (home / "demo.env").read_text().splitlines())
         self.connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=60)
-        self.headers = {"Authorization": f"Bearer {facts['LAMBDA_API_KEY']}".encode(), "Content-Type": "application/json"}
+        self.headers = {
+            "Authorization": f"Bearer {facts['LAMBDA_API_KEY']}".encode(),
+            "Content-Type": "application/json",
+        }
 
     def call(self, method: str, path: str, body: dict | None = None) -> dict:
         self.connection.request(method, path, body=json.dumps(body) if body else None, headers=self.headers)
@@ -96,9 +99,12 @@ def main() -> None:
             platform.stop()
     for name, column in zip(("POST answered", "ready", "command done"), zip(*taken, strict=True), strict=True):
         ordered = sorted(column)
-        print(f"{name:16} p50 {statistics.median(ordered):7.1f} ms   p95 {ordered[int(len(ordered) * 0.95) - 1]:7.1f} ms")
+        print(
+            f"{name:16} p50 {statistics.median(ordered):7.1f} ms   p95 {ordered[int(len(ordered) * 0.95) - 1]:7.1f} ms"
+        )
     p50 = statistics.median(row[2] for row in taken)
-    print(f"as {who}: {p50:.0f} ms of {TARGET[who]} ms allowed = {p50 / TARGET[who]:.2f} {'✓' if p50 <= TARGET[who] else '✗'}")
+    verdict = "✓" if p50 <= TARGET[who] else "✗"
+    print(f"as {who}: {p50:.0f} ms of {TARGET[who]} ms allowed = {p50 / TARGET[who]:.2f} {verdict}")
 
 
 if __name__ == "__main__":

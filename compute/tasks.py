@@ -62,10 +62,8 @@ def _step(instance: Instance, machine: Driver, *, force_stop: bool) -> None:
             _settle(instance, _or_create(instance, machine, lambda: machine.start(id, generation=generation)))
         case "stopping":
             grace = 0 if force_stop else 10
-            try:
+            with suppress(NotFound):  # it never came to be: that is stopped enough
                 machine.stop(id, generation=generation, grace_seconds=grace)
-            except NotFound:
-                pass  # it never came to be: that is stopped enough
             instances.mark_stopped(instance=instance)
         case "restarting":
             _settle(instance, _or_create(instance, machine, lambda: machine.restart(id, generation=generation)))
@@ -153,7 +151,10 @@ def sweep(**_) -> None:
         found = machine.list()  # before the rows are read: a row always comes to be before its machine
         capabilities = machine.probe()
     except DriverError as trouble:
-        found, capabilities = None, Capabilities(ok=False, reason=str(trouble), remedy="Start it with: python3 manage.py up")
+        found, capabilities = (
+            None,
+            Capabilities(ok=False, reason=str(trouble), remedy="Start it with: python3 manage.py up"),
+        )
     _note(capabilities)
     if found is not None:
         with suppress(DriverError):  # it went away meanwhile: the next sweep goes on
@@ -183,7 +184,7 @@ def _is_down(observed: Observed | None) -> bool:
 
 
 def _remove_orphan(id: str, machine: Driver) -> None:
-    """Delete a machine whose row is gone, but only where the log says that it was deleted: a restored backup knows less."""
+    """Delete a machine whose row is gone, if the log says that it was deleted: a restored backup knows less."""
     try:
         key = Instance.key(id)
     except ValueError:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 _again_at = 0.0
 
 
-class Gone(ConnectionError):  # noqa: N818  (a state of things, not a mistake)
+class Gone(ConnectionError):
     """Redis does not answer."""
 
 

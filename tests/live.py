@@ -7,6 +7,7 @@ for the machines.
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -36,13 +37,15 @@ class Reply:
 
 
 class Live:
-    """An installation with one account and its API key. `database` is a URL, or "" for SQLite."""
+    """One machine of an installation with one account and its API key. `database` and `redis` are URLs, or ""."""
 
-    def __init__(self, home: Path, database: str = ""):
+    def __init__(self, home: Path, database: str = "", redis: str = "", first: "Live | None" = None):
+        """A further machine is given the `first` one, with which it shares the secrets and the account."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LAMBDA_", "DJANGO_"))}
         self.environment = clean | {
             "LAMBDA_HOME": str(home),
             "LAMBDA_DATABASE_URL": database,
+            "LAMBDA_REDIS_URL": redis,
             "LAMBDA_DRIVER": "fake",
             "LAMBDA_LOG_LEVEL": "ERROR",
             "LAMBDA_NO_BOOTSTRAP": "1",
@@ -53,6 +56,10 @@ class Live:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        if first:
+            self.key = first.key
+            shutil.copytree(Path(first.environment["LAMBDA_HOME"]) / "secrets", home / "secrets")
+            return
         self.manage("migrate", "-v0")
         self.manage("create_account", "alice", "--owner", "alice@example.com", "--plan", "enterprise")
         self.key = self.manage("create_api_key", "alice", "--name", "test").replace("λ", "lambda")

@@ -13,7 +13,20 @@ APPS = ("catalog", "accounts", "compute", "functions", "billing", "webhooks")
 LAYERS = ("config", "core", "api", *APPS, "node")
 
 # A new file here is a decision about the whole house, so it is taken here as well.
-CORE = {"admin", "apps", "context", "db", "epoch", "errors", "events", "ids", "models", "shared", "states", "templatetags/ui"}
+CORE = {
+    "admin",
+    "apps",
+    "context",
+    "db",
+    "epoch",
+    "errors",
+    "events",
+    "ids",
+    "models",
+    "shared",
+    "states",
+    "templatetags/ui",
+}
 API = {
     "admin",
     "apps",

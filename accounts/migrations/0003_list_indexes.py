@@ -5,15 +5,19 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_audit_seal'),
+        ("accounts", "0002_audit_seal"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='apikey',
-            name='account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='accounts.account'),
+            model_name="apikey",
+            name="account",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="api_keys",
+                to="accounts.account",
+            ),
         ),
     ]

@@ -6,53 +6,77 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_list_indexes'),
+        ("accounts", "0003_list_indexes"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='account',
-            name='require_mfa',
-            field=models.BooleanField(default=False, help_text='Members without a second factor must set one up first.'),
+            model_name="account",
+            name="require_mfa",
+            field=models.BooleanField(
+                default=False, help_text="Members without a second factor must set one up first."
+            ),
         ),
         migrations.AddField(
-            model_name='membership',
-            name='digest',
-            field=models.CharField(editable=False, help_text='Of the link.', max_length=64, null=True, unique=True),
+            model_name="membership",
+            name="digest",
+            field=models.CharField(editable=False, help_text="Of the link.", max_length=64, null=True, unique=True),
         ),
         migrations.AddField(
-            model_name='membership',
-            name='email',
-            field=models.EmailField(blank=True, editable=False, help_text='Whom the invitation is for, until accepted.', max_length=254),
+            model_name="membership",
+            name="email",
+            field=models.EmailField(
+                blank=True, editable=False, help_text="Whom the invitation is for, until accepted.", max_length=254
+            ),
         ),
         migrations.AddField(
-            model_name='membership',
-            name='expires_at',
-            field=models.DateTimeField(editable=False, help_text='When the invitation ends.', null=True),
+            model_name="membership",
+            name="expires_at",
+            field=models.DateTimeField(editable=False, help_text="When the invitation ends.", null=True),
         ),
         migrations.AddField(
-            model_name='membership',
-            name='invited_by',
-            field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            model_name="membership",
+            name="invited_by",
+            field=models.ForeignKey(
+                blank=True,
+                editable=False,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddField(
-            model_name='membership',
-            name='mailed_at',
+            model_name="membership",
+            name="mailed_at",
             field=models.DateTimeField(editable=False, null=True),
         ),
         migrations.AlterField(
-            model_name='membership',
-            name='user',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL),
+            model_name="membership",
+            name="user",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="memberships",
+                to=settings.AUTH_USER_MODEL,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(condition=models.Q(('user', None)), fields=('account', 'email'), name='member_invited_once'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("user", None)), fields=("account", "email"), name="member_invited_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('digest', None), ('email', ''), ('expires_at', None), ('user__isnull', False)), models.Q(('expires_at__isnull', False), ('user', None), models.Q(('email', ''), _negated=True)), _connector='OR'), name='member_is_active_or_invited'),
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("digest", None), ("email", ""), ("expires_at", None), ("user__isnull", False)),
+                    models.Q(("expires_at__isnull", False), ("user", None), models.Q(("email", ""), _negated=True)),
+                    _connector="OR",
+                ),
+                name="member_is_active_or_invited",
+            ),
         ),
     ]

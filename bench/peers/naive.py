@@ -20,7 +20,13 @@ settings.configure(
     LOGGING_CONFIG=None,
     USE_TZ=True,
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "rest_framework", "bench.peers.naive_app"],
+    INSTALLED_APPS=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "django.contrib.sessions",
+        "rest_framework",
+        "bench.peers.naive_app",
+    ],
     MIDDLEWARE=[
         "django.middleware.security.SecurityMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -72,7 +78,9 @@ def make(instances: int = 20) -> str:
     kind = Type.objects.create(slug="compute-4x", vcpus=4, memory_mb=4096, disk_gb=40)
     ssh = [SshKey.objects.create(user=user, name=f"key {n}", public_key="ssh-ed25519 AAAA") for n in range(2)]
     for number in range(instances):
-        row = Instance.objects.create(user=user, name=f"instance-{number}", region=region, type=kind, tags={"env": "prod"})
+        row = Instance.objects.create(
+            user=user, name=f"instance-{number}", region=region, type=kind, tags={"env": "prod"}
+        )
         row.ssh_keys.set(ssh)
     return key
 

@@ -71,11 +71,14 @@ def seed(apps, schema_editor):
         model.objects.bulk_create(model(position=position, **row) for position, row in enumerate(rows))
 
     get = apps.get_model
-    fill(get("catalog", "Region"), [dict(slug=s, name=n, country=c, aliases=a) for s, n, c, a in REGIONS])
-    fill(get("catalog", "Image"), [dict(slug=s, name=n, distribution=d, release=r) for s, n, d, r in IMAGES])
+    fill(get("catalog", "Region"), [{"slug": s, "name": n, "country": c, "aliases": a} for s, n, c, a in REGIONS])
+    fill(get("catalog", "Image"), [{"slug": s, "name": n, "distribution": d, "release": r} for s, n, d, r in IMAGES])
     fill(
         get("catalog", "InstanceType"),
-        [dict(slug=s, name=s, family=f, vcpus=v, memory_mb=m, disk_gb=d, aliases=a) for s, f, v, m, d, a, _ in TYPES],
+        [
+            {"slug": s, "name": s, "family": f, "vcpus": v, "memory_mb": m, "disk_gb": d, "aliases": a}
+            for s, f, v, m, d, a, _ in TYPES
+        ],
     )
     names = "slug name requests_per_hour burst max_instances max_vcpus max_ssh_keys max_api_keys monthly_price".split()
     fill(get("catalog", "Plan"), [dict(zip(names, row, strict=True)) for row in PLANS])

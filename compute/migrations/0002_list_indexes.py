@@ -5,29 +5,32 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0003_list_indexes'),
-        ('compute', '0001_initial'),
+        ("accounts", "0003_list_indexes"),
+        ("compute", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='instance',
-            name='account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account'),
+            model_name="instance",
+            name="account",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.account"
+            ),
         ),
         migrations.AlterField(
-            model_name='sshkey',
-            name='account',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='accounts.account'),
+            model_name="sshkey",
+            name="account",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="accounts.account"
+            ),
         ),
         migrations.AddIndex(
-            model_name='instance',
-            index=models.Index(fields=['account', 'region', '-id'], name='instance_region'),
+            model_name="instance",
+            index=models.Index(fields=["account", "region", "-id"], name="instance_region"),
         ),
         migrations.AddIndex(
-            model_name='instance',
-            index=models.Index(fields=['account', 'name', 'id'], name='instance_name'),
+            model_name="instance",
+            index=models.Index(fields=["account", "name", "id"], name="instance_name"),
         ),
     ]

@@ -26,7 +26,9 @@ class List(LoginRequiredMixin, View):
     scopes = {"GET": "ssh_keys:read"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return render(request, "compute/ssh_keys/list.html", {"keys": SshKey.objects.for_account(request.account)[:500]})
+        return render(
+            request, "compute/ssh_keys/list.html", {"keys": SshKey.objects.for_account(request.account)[:500]}
+        )
 
 
 class Create(LoginRequiredMixin, View):

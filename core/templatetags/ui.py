@@ -252,7 +252,14 @@ def happened(event_type: str, whole: bool = False) -> str:
 def browser(user_agent: str) -> str:
     """`Firefox on Linux`, as far as a browser's own words can be believed."""
     names = {"Edg": "Edge", "OPR": "Opera", "Firefox": "Firefox", "Chrome": "Chrome", "Safari": "Safari"}
-    systems = {"iPhone": "iPhone", "iPad": "iPad", "Android": "Android", "Windows": "Windows", "Mac OS": "macOS", "Linux": "Linux"}
+    systems = {
+        "iPhone": "iPhone",
+        "iPad": "iPad",
+        "Android": "Android",
+        "Windows": "Windows",
+        "Mac OS": "macOS",
+        "Linux": "Linux",
+    }
     found = [next((word for mark, word in marks.items() if mark in user_agent), "") for marks in (names, systems)]
     return " on ".join(word for word in found if word) or user_agent[:60] or "Unknown"
 

@@ -1,5 +1,6 @@
 """The agent's own life: adoption after kill -9, a clean end, recovery from whatever it finds, and what it refuses."""
 
+import contextlib
 import json
 import os
 import random
@@ -137,10 +138,8 @@ def test_creates_cut_off_by_a_kill_of_the_agent_end_up_running_exactly_once(own_
 
 
 def attempt(agent: Agent, spec) -> None:
-    try:
+    with contextlib.suppress(Retryable):  # the agent was killed meanwhile, which is the point
         agent.driver.create(spec)
-    except Retryable:
-        pass  # the agent was killed meanwhile, which is the point
 
 
 def first_processes(agent: Agent) -> list[str]:
