@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from accounts.models import Account, Membership
+from accounts.models import Account, Membership, User
 from accounts.models.membership import SECOND_FACTORS
 
 SESSION_KEY = "account"
@@ -45,17 +45,18 @@ class AccountMiddleware:
         kind = getattr(view, "view_class", None)
         if not request.user.is_authenticated:
             return None
-        if not getattr(kind, "without_factor", False) and not request.path.startswith(OPEN) and lacks_factor(request):
+        is_open = getattr(kind, "without_factor", False) or request.path.startswith(OPEN)
+        if not is_open and lacks_factor(request.user, request.account):
             return redirect("accounts:second_factor")
         insist_on_scope(request, getattr(kind, "scopes", None))
         return None
 
 
-def lacks_factor(request: HttpRequest) -> bool:
+def lacks_factor(user: User, account: Account | None) -> bool:
     """Whether the account requires a second factor that its member does not have."""
-    if request.account is None or not request.account.require_mfa:
+    if account is None or not account.require_mfa:
         return False
-    return not Authenticator.objects.filter(user=request.user, type__in=SECOND_FACTORS).exists()
+    return not Authenticator.objects.filter(user=user, type__in=SECOND_FACTORS).exists()
 
 
 def insist_on_scope(request: HttpRequest, scopes: Mapping[str, str] | None) -> None:

@@ -103,7 +103,7 @@ def expand(patterns: Iterable[str]) -> list[str]:
 
 
 def grant(patterns: Iterable[str], grantable: frozenset[str]) -> list[str]:
-    """Wildcards written out, all of them within `grantable`. Raises Invalid for an unknown scope, one beyond, or none."""
+    """Wildcards written out, all within `grantable`. Raises Invalid for an unknown scope, one beyond, or none."""
     granted, allowed = expand(patterns), sorted(grantable)
     if beyond := [scope for scope in granted if scope not in grantable]:
         raise Invalid(
@@ -115,6 +115,17 @@ def grant(patterns: Iterable[str], grantable: frozenset[str]) -> list[str]:
     if not granted:
         raise Invalid.field("scopes", "At least one scope is needed", value=[], allowed=allowed)
     return granted
+
+
+def compact(scopes: Iterable[str]) -> list[str]:
+    """The opposite of `expand`: as few words as say the same."""
+    held = set(scopes)
+    if held >= set(SCOPES):
+        return ["*"]
+    every = {noun: {f"{noun}:{action}" for action in actions} for noun, actions in ACTIONS.items()}
+    whole = {noun for noun, own in every.items() if len(own) > 1 and own <= held}
+    rest = [scope for scope in SCOPES if scope in held and scope.partition(":")[0] not in whole]
+    return [f"{noun}:*" for noun in ACTIONS if noun in whole] + rest
 
 
 def _covers(pattern: str, scope: str) -> bool:

@@ -14,6 +14,7 @@ from oauth2_provider.http import OAuth2ResponseRedirect
 from oauth2_provider.views.mixins import OAuthLibMixin
 from oauthlib.oauth2.rfc6749 import errors
 
+from accounts.middleware import lacks_factor
 from accounts.models import Membership, OAuthApp
 from accounts.models.oauth_token import FAMILY_LIFE
 from accounts.views.permissions import in_words
@@ -33,12 +34,11 @@ class Authorize(LoginRequiredMixin, OAuthLibMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         scopes, credentials = self._asked(request)
         app = credentials["request"].client
-        memberships = list(Membership.objects.of(request.user))
         context = {
             "app": app,
             "wanted": in_words([scope for scope in scopes if _allowed(request, scope)]),
             "beyond": in_words([scope for scope in scopes if not _allowed(request, scope)]),
-            "memberships": memberships,
+            "memberships": request.memberships,
             "returns_to": urlsplit(credentials["redirect_uri"]).netloc or urlsplit(credentials["redirect_uri"]).scheme,
             "days": FAMILY_LIFE.days,
         }
@@ -83,10 +83,11 @@ class Authorize(LoginRequiredMixin, OAuthLibMixin, View):
 
 
 def chosen(request: HttpRequest) -> Membership | None:
-    """The membership that the person chose on the page, which says for which account the app will act."""
+    """The membership that the person chose on the page: for that account the app will act. None: not for that one."""
     wanted = request.POST.get("account")
-    members = list(Membership.objects.of(request.user))
-    return next((member for member in members if member.account.public_id == wanted), None) or request.membership
+    found = next((member for member in request.memberships if member.account.public_id == wanted), request.membership)
+    # The middleware looked at the account of the session, which may be another.
+    return None if found is None or lacks_factor(found.user, found.account) else found
 
 
 def _allowed(request: HttpRequest, scope: str) -> bool:

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.views import View
 
 from accounts.actions import oauth_codes
-from accounts.models import Membership, OAuthDevice
+from accounts.models import OAuthDevice
 from accounts.models.oauth_code import canonical_user_code
 from accounts.models.oauth_token import FAMILY_LIFE
 from accounts.views.consent import chosen
@@ -34,7 +34,9 @@ class Device(LoginRequiredMixin, View):
         if device is None:
             return self._ask(request, typed, wrong)
         member, approve = chosen(request), "allow" in request.POST
-        if member is None or member.account.suspended_at:
+        if member is None:
+            return self._ask(request, typed, "The account asks for a second factor first: set one up at Security.")
+        if member.account.suspended_at:
             return self._ask(request, typed, "The account is suspended: nothing can be let in until it is resumed.")
         granted = [scope for scope in device.scopes if scope in member.scopes]
         try:
@@ -65,7 +67,7 @@ class Device(LoginRequiredMixin, View):
             "app": device.app,
             "wanted": in_words([scope for scope in device.scopes if scope in held]),
             "beyond": in_words([scope for scope in device.scopes if scope not in held]),
-            "memberships": list(Membership.objects.of(request.user)),
+            "memberships": request.memberships,
             "days": FAMILY_LIFE.days,
         }
         return render(request, "accounts/oauth/device_confirm.html", context)

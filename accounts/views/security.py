@@ -32,6 +32,6 @@ class SecondFactor(LoginRequiredMixin, View):
     without_factor = True
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        if not lacks_factor(request):
+        if not lacks_factor(request.user, request.account):
             return redirect("home")
         return render(request, "accounts/account/second_factor.html")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.scopes import ACTIONS, PRESETS, ROLE_SCOPES, SCOPES, expand, summary
+from accounts.scopes import ACTIONS, PRESETS, ROLE_SCOPES, SCOPES, SENTENCES, compact, expand, summary
 from core.errors import Invalid
 
 PATTERNS = st.lists(st.sampled_from([*SCOPES, "*", "*:read", *(f"{noun}:*" for noun in ACTIONS)]))
@@ -43,6 +43,21 @@ def test_any_other_text_is_refused_by_name(text):
 def test_a_preset_can_be_granted(slug, label, patterns):
     assert expand(patterns)
     assert label
+
+
+@given(st.sets(st.sampled_from(SCOPES)))
+def test_fewer_words_say_the_same(scopes):
+    assert expand(compact(scopes)) == [scope for scope in SCOPES if scope in scopes]
+
+
+def test_all_is_one_word():
+    assert compact(SCOPES) == ["*"]
+    assert compact(["catalog:read", "networks:write", "networks:read"]) == ["networks:*", "catalog:read"]
+
+
+def test_every_scope_has_its_sentence():
+    assert list(SENTENCES) == SCOPES
+    assert len(set(SENTENCES.values())) == len(SCOPES)
 
 
 def test_only_who_may_everything_is_an_owner_or_admin():
