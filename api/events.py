@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from api import waiting
 from api.filters import Filters, MomentFilter
 from api.pagination import number, page
-from api.renderers import Answer, Feed, Page
+from api.renderers import Answer, Feed, Page, like, public_id
 from api.views import ViewSet, one
 from core.errors import Invalid, NotFound
 from core.events import declared
@@ -25,23 +25,25 @@ from core.models import Event
 
 class ActorOut(TypedDict):
     kind: Annotated[str, {"enum": ["user", "api_key", "system"]}]
-    id: str | None
-    name: str | None
+    id: Annotated[str | None, public_id("user")]
+    name: Annotated[str | None, like("Alice")]
 
 
 class EventOut(TypedDict):
-    id: str
-    type: str
+    id: Annotated[str, public_id("evt")]
+    type: Annotated[str, like("instance.created")]
     timestamp: datetime
     actor: ActorOut
-    via: Annotated[str, {"enum": ["api", "dashboard", "admin", "cli", "system"]}]
-    request_id: str | None
-    data: dict[str, Any]
+    via: Annotated[str, like("api"), {"enum": ["api", "dashboard", "admin", "cli", "system"]}]
+    request_id: Annotated[str | None, public_id("req")]
+    data: Annotated[
+        dict[str, Any], like({"instance_id": "inst_01m803p6fsep5t56hn7y1dmqyp", "name": "web-1", "status": "running"})
+    ]
 
 
 class EventTypeOut(TypedDict):
-    type: str
-    description: str
+    type: Annotated[str, like("instance.created")]
+    description: Annotated[str, like("An instance is up")]
 
 
 def representation(event: Event) -> EventOut:

@@ -81,14 +81,14 @@ class MetadataOut(TypedDict):
 class FeedOut(TypedDict):
     limit: int
     has_next: bool
-    after: Annotated[str, "What to ask for next."]
+    after: Annotated[str, public_id("evt"), "What to ask for next."]
 
 
 class EstimateOut(TypedDict):
     """What a dry run would cost while it runs: decimals."""
 
-    hourly: Annotated[str, like("0.0116")]
-    monthly: Annotated[str, like("8.47"), "730 hours."]
+    hourly: Annotated[str, like("0.008")]
+    monthly: Annotated[str, like("5.84"), "730 hours."]
     currency: Annotated[str, like("USD")]
 
 

@@ -16,28 +16,28 @@ Json = dict[str, Any]
 
 
 class FieldErrorOut(TypedDict):
-    field: Annotated[str, "Which field, with dots for what is inside of another."]
-    message: str
-    value: Annotated[Any, "What was sent."]
+    field: Annotated[str, like("region"), "Which field, with dots for what is inside of another."]
+    message: Annotated[str, like("Invalid region specified")]
+    value: Annotated[Any, like("mars-1"), "What was sent."]
     allowed_values: NotRequired[list[Any]]
 
 
 class ErrorDetailsOut(TypedDict, total=False):
     """Facts a program may act on; which ones, depends on the code."""
 
-    field: str
-    value: Any
+    field: Annotated[str, like("region")]
+    value: Annotated[Any, like("mars-1")]
     allowed_values: list[Any]
     errors: Annotated[list[FieldErrorOut], "Everything that is wrong with the request."]
 
 
 class ErrorBodyOut(TypedDict):
     code: Annotated[str, {"enum": list(STATUS)}]
-    message: Annotated[str, "For people: what is wrong, and what is allowed."]
+    message: Annotated[str, like("Invalid region specified"), "For people: what is wrong, and what is allowed."]
     details: NotRequired[ErrorDetailsOut]
     retry_after: NotRequired[Annotated[int, "Seconds."]]
-    required_scopes: NotRequired[list[str]]
-    suggestion: NotRequired[Annotated[str, "What to do next."]]
+    required_scopes: NotRequired[Annotated[list[str], like(["instances:create"])]]
+    suggestion: NotRequired[Annotated[str, like("Use a key that has instances:create."), "What to do next."]]
 
 
 class ErrorOut(TypedDict):

@@ -5,13 +5,13 @@ from typing import Annotated, TypedDict
 
 from rest_framework.request import Request
 
-from api.renderers import Answer, Page
+from api.renderers import Answer, Page, like
 from api.views import ViewSet
 
 
 class VersionOut(TypedDict):
-    version: str
-    introduced: date
+    version: Annotated[str, like("v1")]
+    introduced: Annotated[date, like("2024-01-01")]
     end_of_life: Annotated[date | None, "Null: not planned. It is announced 12 months before."]
     status: Annotated[str, {"enum": ["stable", "beta"]}]
 

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from accounts import models
 from accounts.actions import accounts
 from api.events import ActorOut
-from api.renderers import Answer, Page, like
+from api.renderers import Answer, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet
 from catalog.models import Plan
@@ -33,40 +33,40 @@ class UpdateInput(Input):
 
 
 class AccountOut(TypedDict):
-    id: str
-    name: str
+    id: Annotated[str, public_id("acct")]
+    name: Annotated[str, like("Northwind Labs")]
     status: Annotated[str, {"enum": ["active", "suspended"]}]
     suspended_reason: str | None
-    plan: str
+    plan: Annotated[str, like("professional")]
     require_mfa: Annotated[bool, like(False), "Whether members must sign in with a second factor."]
     created_at: datetime
     updated_at: datetime
 
 
 class LimitOut(TypedDict):
-    name: str
-    limit: int
-    used: int
-    unit: str
+    name: Annotated[str, like("instances")]
+    limit: Annotated[int, like(100)]
+    used: Annotated[int, like(3)]
+    unit: Annotated[str, like("instances")]
 
 
 class WhoAmIAccountOut(TypedDict):
-    id: str
-    name: str
-    plan: str
+    id: Annotated[str, public_id("acct")]
+    name: Annotated[str, like("Northwind Labs")]
+    plan: Annotated[str, like("professional")]
 
 
 class WhoAmIUserOut(TypedDict):
-    id: str
-    email: str
-    name: str | None
+    id: Annotated[str, public_id("user")]
+    email: Annotated[str, like("alice@example.com")]
+    name: Annotated[str | None, like("Alice")]
 
 
 class WhoAmIOut(TypedDict):
     account: WhoAmIAccountOut
     actor: Annotated[ActorOut, "As whom the log names you."]
     user: Annotated[WhoAmIUserOut, "For whom the credential acts."]
-    scopes: list[str]
+    scopes: Annotated[list[str], like(["instances:read", "instances:create"])]
 
 
 def representation(account: models.Account) -> AccountOut:
@@ -111,13 +111,12 @@ class Account(ViewSet):
         keys = models.ApiKey.objects.filter(account=request.account).working().count()
         rate = request._request.rate_decision
         rows: list[LimitOut] = [
-            {"name": "requests", "limit": rate.limit, "used": rate.limit - rate.remaining, "unit": "per hour"},
-            *(
-                {"name": name, "limit": getattr(plan, field), "used": counts.get(kind, 0), "unit": "count"}
-                for name, field, kind in COUNTED
-            ),
-            {"name": "api_keys", "limit": plan.max_api_keys, "used": keys, "unit": "count"},
+            {"name": name, "limit": getattr(plan, field), "used": counts.get(kind, 0), "unit": "count"}
+            for name, field, kind in COUNTED
         ]
+        rows.append({"name": "api_keys", "limit": plan.max_api_keys, "used": keys, "unit": "count"})
+        used = rate.limit - rate.remaining
+        rows.insert(0, {"name": "requests", "limit": rate.limit, "used": used, "unit": "per hour"})
         return Answer(Page(rows, 1, len(rows), len(rows)))
 
     def whoami(self, request) -> Answer[WhoAmIOut]:

@@ -17,7 +17,7 @@ from api.errors import UnknownParameter
 from api.events import EventOut, TypeFilter
 from api.events import representation as event_representation
 from api.filters import PAGING, Filters, MomentFilter
-from api.renderers import Answer, EnvelopeRenderer, Lines, Page, dumps
+from api.renderers import Answer, EnvelopeRenderer, Lines, Page, dumps, like, public_id
 from api.views import ViewSet
 from core import ids
 from core.errors import Invalid
@@ -27,12 +27,12 @@ BATCH = 1000  # rows of an export read at once
 
 
 class SubjectOut(TypedDict):
-    kind: str
-    id: str | None
+    kind: Annotated[str, like("instance")]
+    id: Annotated[str | None, public_id("inst")]
 
 
 class AuditEntryOut(EventOut):
-    ip: Annotated[str | None, "Where the request came from."]
+    ip: Annotated[str | None, like("203.0.113.7"), "Where the request came from."]
     subject: Annotated[SubjectOut | None, "What it happened to."]
 
 

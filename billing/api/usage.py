@@ -7,7 +7,7 @@ from typing import Annotated, TypedDict
 
 from django.utils import timezone
 
-from api.renderers import Answer
+from api.renderers import Answer, like
 from api.views import ViewSet
 from billing.models import UsageSpan
 from catalog.models.price import month_of
@@ -17,9 +17,9 @@ EXECUTIONS = "function.executions"  # what functions meter their executions as, 
 
 
 class UsageOut(TypedDict):
-    total_executions: Annotated[int, "Of functions, failed ones included."]
-    gigabytes_hour: Annotated[str, "Memory × hours, e.g. `42.3 GBh`."]
-    current_month_cost: Annotated[str, "E.g. `$2,345.00`."]
+    total_executions: Annotated[int, like(14_203), "Of functions, failed ones included."]
+    gigabytes_hour: Annotated[str, like("42.3 GBh"), "Memory × hours, e.g. `42.3 GBh`."]
+    current_month_cost: Annotated[str, like("$2,345.00"), "E.g. `$2,345.00`."]
 
 
 class Usage(ViewSet):

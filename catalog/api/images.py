@@ -2,17 +2,17 @@
 
 from typing import Annotated, TypedDict
 
-from api.renderers import Answer, Page
+from api.renderers import Answer, Page, like
 from catalog.api.entries import Catalogue, availability
 from catalog.models import Image
 
 
 class ImageOut(TypedDict):
-    slug: Annotated[str, "The name in requests."]
-    name: str
-    distribution: str
-    release: str
-    aliases: Annotated[list[str], "Other names that requests may use."]
+    slug: Annotated[str, like("ubuntu-22.04"), "The name in requests."]
+    name: Annotated[str, like("Ubuntu 22.04 LTS")]
+    distribution: Annotated[str, like("ubuntu")]
+    release: Annotated[str, like("22.04")]
+    aliases: Annotated[list[str], like([]), "Other names that requests may use."]
     availability: Annotated[str, {"enum": ["available", "retired"]}]
 
 

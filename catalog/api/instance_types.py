@@ -3,30 +3,30 @@
 from decimal import Decimal
 from typing import Annotated, TypedDict
 
-from api.renderers import HOURS, Answer, Page, money
+from api.renderers import HOURS, Answer, Page, like, money
 from catalog.api.entries import Catalogue
 from catalog.models import InstanceType, Price, Region
 
 
 class InstanceTypePricesOut(TypedDict):
-    hourly: Annotated[str, "A decimal."]
-    monthly: Annotated[str, "A decimal: 730 hours."]
-    currency: str
+    hourly: Annotated[str, like("0.008"), "A decimal."]
+    monthly: Annotated[str, like("5.84"), "A decimal: 730 hours."]
+    currency: Annotated[str, like("USD")]
 
 
 class InstanceTypeAvailabilityOut(TypedDict):
     status: Annotated[str, {"enum": ["available", "retired"]}]
-    regions: Annotated[list[str], "Where one can be made now."]
+    regions: Annotated[list[str], like(["us-east-1"]), "Where one can be made now."]
 
 
 class InstanceTypeOut(TypedDict):
-    slug: Annotated[str, "The name in requests."]
-    name: str
-    aliases: Annotated[list[str], "Other names that requests may use."]
+    slug: Annotated[str, like("compute-1x"), "The name in requests."]
+    name: Annotated[str, like("Compute 1x")]
+    aliases: Annotated[list[str], like(["t2.micro", "t3.micro"]), "Other names that requests may use."]
     family: Annotated[str, {"enum": ["compute", "memory"]}]
     vcpus: int
-    memory_mb: int
-    disk_gb: int
+    memory_mb: Annotated[int, like(1024)]
+    disk_gb: Annotated[int, like(10)]
     prices: InstanceTypePricesOut
     availability: InstanceTypeAvailabilityOut
 

@@ -2,26 +2,26 @@
 
 from typing import Annotated, TypedDict
 
-from api.renderers import Answer, Page
+from api.renderers import Answer, Page, like
 from catalog.api.entries import Catalogue, availability
 from catalog.models import Plan
 
 
 class PlanLimitsOut(TypedDict):
-    requests_per_hour: int
-    burst: Annotated[int, "How many of them may come at once."]
-    instances: int
-    vcpus: int
-    ssh_keys: int
-    api_keys: int
+    requests_per_hour: Annotated[int, like(10_000)]
+    burst: Annotated[int, like(200), "How many of them may come at once."]
+    instances: Annotated[int, like(50)]
+    vcpus: Annotated[int, like(200)]
+    ssh_keys: Annotated[int, like(100)]
+    api_keys: Annotated[int, like(100)]
 
 
 class PlanOut(TypedDict):
-    slug: str
-    name: str
+    slug: Annotated[str, like("professional")]
+    name: Annotated[str, like("Professional")]
     limits: PlanLimitsOut
-    monthly_price: Annotated[str, "A decimal."]
-    currency: str
+    monthly_price: Annotated[str, like("49.00"), "A decimal."]
+    currency: Annotated[str, like("USD")]
     availability: Annotated[str, {"enum": ["available", "retired"]}]
 
 

@@ -6,22 +6,22 @@ from typing import Annotated, Any, TypedDict
 from django.utils import timezone
 
 from api.pagination import page
-from api.renderers import Answer, Page, money
+from api.renderers import Answer, Page, like, money
 from api.views import ViewSet
 from catalog.models import Price
 from core.errors import NotFound
 
 
 class PriceVersionOut(TypedDict):
-    unit_price: Annotated[str, "A decimal."]
+    unit_price: Annotated[str, like("0.008"), "A decimal."]
     effective_from: datetime
 
 
 class PriceOut(TypedDict):
-    sku: str
-    unit: str
-    unit_price: Annotated[str, "A decimal: what holds now."]
-    currency: str
+    sku: Annotated[str, like("instance.compute-1x")]
+    unit: Annotated[str, like("hour")]
+    unit_price: Annotated[str, like("0.008"), "A decimal: what holds now."]
+    currency: Annotated[str, like("USD")]
     versions: Annotated[list[PriceVersionOut], "All that were and those announced, newest first."]
 
 

@@ -2,16 +2,16 @@
 
 from typing import Annotated, TypedDict
 
-from api.renderers import Answer, Page
+from api.renderers import Answer, Page, like
 from catalog.api.entries import Catalogue, availability
 from catalog.models import Region
 
 
 class RegionOut(TypedDict):
-    slug: Annotated[str, "The name in requests."]
-    name: str
-    country: Annotated[str, "ISO 3166 code."]
-    aliases: Annotated[list[str], "Other names that requests may use."]
+    slug: Annotated[str, like("us-east-1"), "The name in requests."]
+    name: Annotated[str, like("US East (N. Virginia)")]
+    country: Annotated[str, like("US"), "ISO 3166 code."]
+    aliases: Annotated[list[str], like(["us-east"]), "Other names that requests may use."]
     availability: Annotated[str, {"enum": ["available", "retired"]}]
 
 
