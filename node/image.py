@@ -218,7 +218,7 @@ class Copy:
         (self.root / "var/lib/dpkg/status").write_text("\n\n".join(kept) + "\n\n")
         (self.root / "var/lib/dpkg/available").touch()
         for file in Path("/var/lib/dpkg/info").iterdir():
-            if not file.name.endswith(".md5sums") and file.name.rsplit(".", 1)[0].split(":")[0] in found:
+            if file.name.rsplit(".", 1)[0].split(":")[0] in found:
                 self.entry(str(file))
         self.tree("/var/lib/dpkg/alternatives")
 

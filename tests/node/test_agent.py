@@ -34,6 +34,7 @@ def ready(agent: Agent, instance_id: str):
     return seen if seen.ready else None
 
 
+@pytest.mark.slow
 def test_instances_outlive_the_kill_of_their_agent_and_are_taken_over(own_agent):
     agent = own_agent().start()
     first = agent.create()
@@ -50,6 +51,7 @@ def test_instances_outlive_the_kill_of_their_agent_and_are_taken_over(own_agent)
     assert agent.alive() == []
 
 
+@pytest.mark.slow
 def test_an_instance_that_died_with_the_agent_is_started_again(own_agent):
     agent = own_agent().start()
     first = agent.create()
@@ -72,6 +74,7 @@ def kill_instances(agent: Agent) -> None:
     wait_for(lambda: agent.alive() == [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_an_agent_told_so_ends_its_instances_and_leaves_nothing(own_agent, number):
     agent = own_agent().start()
@@ -87,6 +90,7 @@ def test_an_agent_told_so_ends_its_instances_and_leaves_nothing(own_agent, numbe
     assert agent.driver.get(stopped.id).state == "stopped"
 
 
+@pytest.mark.slow
 def test_an_agent_not_told_so_leaves_its_instances_running(own_agent):
     agent = own_agent(options=()).start()
     first = agent.create()
@@ -96,6 +100,7 @@ def test_an_agent_not_told_so_leaves_its_instances_running(own_agent):
     assert wait_for(lambda: ready(agent, first.id)).boot_id == first.boot_id
 
 
+@pytest.mark.slow
 def test_an_instance_shut_down_from_inside_stays_down(own_agent):
     agent = own_agent().start()
     first = agent.create()
@@ -156,6 +161,7 @@ def first_processes(agent: Agent) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_deletes_and_stops_cut_off_by_a_kill_are_finished_by_the_next_agent(own_agent):
     agent = own_agent().start()
     gone, down = agent.create(), agent.create()
@@ -172,6 +178,7 @@ def test_deletes_and_stops_cut_off_by_a_kill_are_finished_by_the_next_agent(own_
     assert not (agent.home / "instances" / gone.id).exists()
 
 
+@pytest.mark.slow
 def test_one_damaged_record_does_not_hide_the_others_and_can_be_deleted(own_agent):
     agent = own_agent().start()
     broken, whole = agent.create(start=False), agent.create(start=False)
@@ -189,6 +196,7 @@ def test_one_damaged_record_does_not_hide_the_others_and_can_be_deleted(own_agen
     assert not (agent.home / "instances" / broken.id).exists()
 
 
+@pytest.mark.slow
 def test_an_instance_that_cannot_start_is_in_error_with_the_reason_and_a_rebuild_mends_it(own_agent):
     agent = own_agent().start()
     first = agent.create()
@@ -212,6 +220,7 @@ def test_a_rebuild_throws_the_disk_away(agent):
     assert [path.name for path in (agent.home / "instances" / first.id).glob("disk-*")] == ["disk-2"]
 
 
+@pytest.mark.slow
 def test_only_one_agent_may_own_a_home(own_agent):
     agent = own_agent().start()
     argv = [*agent.who.command, "-m", "node.agent", "--home", str(agent.home)]
@@ -221,6 +230,7 @@ def test_only_one_agent_may_own_a_home(own_agent):
     assert agent.driver.list() == []
 
 
+@pytest.mark.slow
 def test_a_home_too_deep_for_a_socket_gets_a_short_one_that_the_driver_finds(own_agent, agent):
     shallow = own_agent()
     home = shallow.home / ("d" * 60) / ("e" * 60)
@@ -238,6 +248,7 @@ def test_a_home_too_deep_for_a_socket_gets_a_short_one_that_the_driver_finds(own
         deep.close()
 
 
+@pytest.mark.slow
 def test_a_full_machine_refuses_creates_and_says_how_much_is_free(own_agent):
     agent = own_agent(options=("--stop-instances-on-exit", "--memory-mb", "1")).start()
     with pytest.raises(Capacity, match=r"The node has \d+ MB of memory free and keeps \d+ MB. Stop or delete"):
@@ -290,6 +301,7 @@ def test_user_data_without_an_interpreter_is_run_by_the_shell(agent):
     wait_for(lambda: b"plain-42\n0\n" in agent.driver.console(first.id))
 
 
+@pytest.mark.slow
 def test_user_data_and_keys_do_not_appear_in_the_agents_log(own_agent):
     agent = own_agent().start()
     agent.run(agent.create(user_data="echo secret-in-user-data"), "true")
@@ -329,6 +341,7 @@ def test_a_polite_stop_lets_processes_end_by_themselves(agent):
     assert agent.run(agent.driver.start(first.id, generation=3), "cat said") == "goodbye"
 
 
+@pytest.mark.slow
 def test_a_fork_server_that_died_is_replaced(own_agent):
     agent = own_agent().start()
     first = agent.create()

@@ -20,6 +20,7 @@ def seen(agent: Agent) -> Observed:
     return agent.create(hostname="jail-1", memory_mb=256)
 
 
+@pytest.mark.slow
 def test_the_attach_helper_shows_nothing_of_the_agents_environment(own_agent):
     """Trap 1: for a moment a session's process is a copy of its helper, and others inside can look at it."""
     agent = own_agent(environment={"DJANGO_SECRET_KEY": SECRET}).start()
@@ -70,6 +71,7 @@ def test_a_link_inside_never_leads_a_copy_to_the_hosts_files(agent, seen, tmp_pa
     assert absent.returncode == 1
 
 
+@pytest.mark.slow
 def test_the_process_limit_holds_for_each_instance_alone(agent, seen):
     """Trap 3: set outside, the limit would count all processes of the host's user, over all instances."""
     program = """
@@ -179,6 +181,7 @@ def test_taking_too_much_memory_ends_the_taker_and_not_the_instance(agent, seen)
     assert agent.driver.get(seen.id).boot_id == seen.boot_id
 
 
+@pytest.mark.slow
 def test_a_processor_limit_holds_where_the_node_says_so(agent):
     if agent.driver.probe().limits["cpu"] != "enforced":
         assert agent.who.tier == "user"
@@ -199,6 +202,7 @@ def test_killing_everything_inside_leaves_the_instance_running(agent, seen):
     assert agent.driver.get(seen.id).boot_id == seen.boot_id
 
 
+@pytest.mark.slow
 def test_instances_do_not_reach_each_other(agent, seen):
     other = agent.create(hostname="jail-2")
     agent.run(other, "echo private > secret; nohup python3 -m http.server 8200 > /dev/null 2>&1 & sleep 0.6")
@@ -231,6 +235,7 @@ def test_root_of_an_instance_is_nobody_on_the_host(agent, seen):
         assert all(int(owner) > 1_000_000_000 for owner in owners)
 
 
+@pytest.mark.slow
 def test_the_processor_has_nothing_to_do_for_idle_instances(agent, seen):
     ticks = lambda: sum(int(part) for part in Path(f"/proc/{agent_pid(agent)}/stat").read_text().split()[13:15])  # noqa: E731
     before = ticks()

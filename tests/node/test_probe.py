@@ -90,6 +90,7 @@ def root_agent(request: pytest.FixtureRequest):
         assert agent.alive() == []
 
 
+@pytest.mark.slow
 def test_a_machine_that_allows_no_user_namespaces_is_told_how_to_allow_them(root_agent):
     limit = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
     (root_agent.home / "images").unlink()  # it builds another one, and would throw away that of the others
@@ -99,6 +100,7 @@ def test_a_machine_that_allows_no_user_namespaces_is_told_how_to_allow_them(root
     assert "max_user_namespaces" in remedy
 
 
+@pytest.mark.slow
 def test_a_container_that_hides_parts_of_proc_is_told_so(root_agent):
     hide = 'mount -t tmpfs none /proc/irq; exec "$@"'
     reason, remedy = unable(wrapped(root_agent, "unshare", "--mount", "sh", "-c", hide, "sh"))
@@ -106,6 +108,7 @@ def test_a_container_that_hides_parts_of_proc_is_told_so(root_agent):
     assert "systempaths=unconfined" in remedy
 
 
+@pytest.mark.slow
 def test_a_home_on_an_overlay_is_told_to_move(root_agent):
     home, place = root_agent.home, root_agent.home / "over"
     for name in ("lower", "upper", "work", "merged"):
@@ -125,6 +128,7 @@ def test_a_home_on_an_overlay_is_told_to_move(root_agent):
     assert home.exists()
 
 
+@pytest.mark.slow
 def test_a_bwrap_that_is_too_old_is_told_to_be_unset(root_agent, tmp_path):
     old = root_agent.home / "bwrap"
     old.write_text("#!/bin/sh\necho 'bwrap: Unknown option --overlay-src' >&2\nexit 1\n")

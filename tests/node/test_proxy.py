@@ -89,12 +89,9 @@ def test_a_target_that_does_not_answer_is_a_bad_gateway():
 
 def test_an_instance_uses_the_proxy_unasked_and_reaches_nothing_of_the_host(agent):
     seen = agent.create()
-    status = (
-        "curl -s -o /dev/null -w '%{http_code} ' http://10.0.0.1/ http://169.254.169.254/latest/ http://127.64.0.1/"
-    )
+    targets = "http://10.0.0.1/ http://169.254.169.254/latest/ http://127.64.0.1/"
+    status = f"for target in {targets}; do curl -s -o /dev/null -w '%{{http_code}} ' $target; done"
     assert agent.run(seen, status).split() == ["403", "403", "403"]
-    assert (
-        agent.run(seen, "python3 -c 'import urllib.request as u; print(sorted(u.getproxies()))'")
-        == "['http', 'https', 'no']"
-    )
+    known = "python3 -c 'import urllib.request as u; print(sorted(u.getproxies()))'"
+    assert agent.run(seen, known) == "['http', 'https', 'no']"
     assert agent.run(seen, "apt-config dump Acquire::http::Proxy") == 'Acquire::http::Proxy "http://127.0.0.1:3128";'
