@@ -18,7 +18,6 @@ from django.http import HttpRequest
 
 from accounts.actions import accounts, members
 from accounts.models import Membership
-from accounts.models.membership import SECOND_FACTORS
 from core.db import atomic_write
 
 INVITATION = "invitation"  # of the session: the id of the membership whose link was opened before signing up
@@ -50,7 +49,7 @@ class AccountAdapter(DefaultAccountAdapter):
         records = get_authentication_records(request, request.user)
         return not records or time.time() - records[-1]["at"] >= app_settings.REAUTHENTICATION_TIMEOUT
 
-    def get_client_ip(self, request: HttpRequest) -> str:
+    def get_client_ip(self, request):
         return request.client_ip  # which knows our trusted proxies
 
 
@@ -64,7 +63,6 @@ def _invited(request: HttpRequest, email: str) -> Membership | None:
 class MfaAdapter(DefaultMFAAdapter):
     error_messages = {
         **DefaultMFAAdapter.error_messages,
-        "cannot_delete_authenticator": "An account of yours requires a second factor: add another before this goes.",
         "add_email_blocked": "While a second factor is on, no address can be added: turn it off, and on again after.",
     }
 
@@ -73,12 +71,6 @@ class MfaAdapter(DefaultMFAAdapter):
 
     def decrypt(self, encrypted_text: str) -> str:
         return _sealer().decrypt(encrypted_text.encode()).decode()
-
-    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
-        """Not the last factor of a member whose account requires one."""
-        others = Authenticator.objects.filter(user_id=authenticator.user_id, type__in=SECOND_FACTORS)
-        required = Membership.objects.filter(user_id=authenticator.user_id, account__require_mfa=True)
-        return others.exclude(pk=authenticator.pk).exists() or not required.exists()
 
     def generate_authenticator_name(self, user, type) -> str:
         number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1

@@ -5,6 +5,7 @@ The passkey is a virtual authenticator of the browser's own, reached by its deve
 """
 
 import re
+
 import pytest
 from django.contrib.sessions.models import Session
 from django.core import mail
@@ -25,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture
 def open_page(visit, live_server, settings):  # noqa: F811
-    """Opens a page of the server that mails name, too. It is called localhost: passkeys belong to a name, not an address."""
+    """Opens a page of the server that mails name, too; by the name localhost, since passkeys belong to a name."""
     settings.LAMBDA_BASE_URL = live_server.url
     assert "//localhost:" in live_server.url
     return visit

@@ -69,7 +69,7 @@ class Membership(Row):
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
     # Typed as if it were always there, because it is for all that `objects` answers.
-    user: "models.ForeignKey[User, User]" = models.ForeignKey(
+    user: "models.ForeignKey[User, User]" = models.ForeignKey(  # type: ignore[misc]
         User, null=True, on_delete=models.CASCADE, related_name="memberships"
     )
     role = models.CharField(max_length=16, choices=Role.choices)

@@ -1,5 +1,7 @@
 """Settings → Account: name, plan, what it asks of members; a further account, the one to act for, and leaving."""
 
+from typing import cast
+
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
@@ -10,6 +12,7 @@ from django.views import View
 
 from accounts.actions import accounts, members
 from accounts.middleware import SESSION_KEY, act_for
+from accounts.models import User
 from core.errors import LambdaError
 
 
@@ -61,7 +64,8 @@ class Create(LoginRequiredMixin, View):
         form = NewForm(request.POST)
         if not form.is_valid():
             return render(request, "accounts/account/create.html", {"form": form}, status=422)
-        account = accounts.create(name=form.cleaned_data["name"], owner=request.user, by=request.by)
+        owner = cast(User, request.user)
+        account = accounts.create(name=form.cleaned_data["name"], owner=owner, by=request.by)
         act_for(request, account)
         messages.success(request, f"{account.name} is yours. You can invite others to it.")
         return redirect("home")

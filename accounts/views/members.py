@@ -37,7 +37,7 @@ class List(LoginRequiredMixin, View):
     scopes = {"GET": "members:read"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        rows = list(Membership.with_invited.for_account(request.account).order_by("status_now", "pk")[:500])
+        rows = list(Membership.with_invited.for_account(request.account).order_by("status_now", "pk")[:500])  # type: ignore[misc]
         for row in rows:
             row.manageable = may_manage(request.membership, row)
         context = {"members": rows, "roles": roles(request.membership), "required": request.account.require_mfa}

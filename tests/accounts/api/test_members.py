@@ -16,7 +16,7 @@ from core.models import Event
 from tests import make
 from tests.make import Api
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 @pytest.fixture
