@@ -13,7 +13,7 @@ from core.context import SYSTEM
 from core.models import Event
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def warnings_over(days):

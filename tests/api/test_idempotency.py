@@ -20,7 +20,7 @@ from core.models import Counter, Event
 from tests import make
 from tests.api.test_errors import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from tests import make
 from tests.api.test_errors import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from compute.models.instance import LIFECYCLE
 from core.states import Lifecycle, StateChanged
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def test_a_row_moves_along_its_table_and_takes_its_fields_with_it():

@@ -10,7 +10,7 @@ from core.errors import Invalid
 from core.models import Event
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def test_a_new_account_has_its_owner_and_the_free_plan():

@@ -13,7 +13,7 @@ from core.models import Event
 from tests import make
 from tests.api.test_errors import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 PATH = "/account/api-keys"
 
 

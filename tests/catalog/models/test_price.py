@@ -9,7 +9,7 @@ from django.utils import timezone
 from catalog.models import Image, InstanceType, Plan, Price, Region
 from core import epoch
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -20,7 +20,7 @@ from core.models import Counter, Event
 from core.states import StateChanged
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 VERBS = {
     "start": (instances.start, {}, {"stopped", "error"}),

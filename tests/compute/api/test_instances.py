@@ -17,7 +17,7 @@ from core.context import SYSTEM
 from tests import make
 from tests.api.test_errors import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 commits = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 

@@ -11,7 +11,7 @@ from core.models import Event
 from tests import make
 from tests.api.test_errors import refused
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 OPENSSH = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
 
 

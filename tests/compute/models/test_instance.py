@@ -14,7 +14,7 @@ from core.context import SYSTEM
 from core.models import Event
 from tests import make
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 START = datetime(2026, 3, 10, 12, 0, 0, tzinfo=UTC)
 
 
