@@ -220,7 +220,8 @@ class Copy:
         for file in Path("/var/lib/dpkg/info").iterdir():
             if file.name.rsplit(".", 1)[0].split(":")[0] in found:
                 self.entry(str(file))
-        self.tree("/var/lib/dpkg/alternatives")
+        for name in ("info/format", "arch", "alternatives"):
+            self.tree(f"/var/lib/dpkg/{name}")
 
     def generated(self) -> None:
         """Accounts, names, the proxy and sudo: never the host's."""
