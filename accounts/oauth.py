@@ -50,6 +50,10 @@ class Scopes(BaseScopes):
 
 
 class Validator(OAuth2Validator):
+    def _load_application(self, client_id, request) -> OAuthApp | None:
+        """No text with a NUL is an id, and PostgreSQL would not even look for one."""
+        return None if not client_id or "\x00" in client_id else super()._load_application(client_id, request)
+
     def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
         """Also for an app without a secret, which no text fits."""
         return OAuthApp(client_secret=stored_secret).has_secret(provided_secret)

@@ -74,9 +74,9 @@ class Authorize(LoginRequiredMixin, OAuthLibMixin, View):
     def _refuse(self, request: HttpRequest, refused: OAuthToolkitError) -> HttpResponse:
         """Back to the app, which is told; but where app or address cannot be trusted, the person is told instead."""
         error = refused.oauthlib_error
-        app = OAuthApp.objects.filter(client_id=error.client_id or request.GET.get("client_id")).first()
-        if isinstance(refused, FatalClientError) or app is None or not error.redirect_uri:
+        if isinstance(refused, FatalClientError) or not error.redirect_uri:
             return _explain(request, error.description or error.error)
+        app = OAuthApp.objects.get(client_id=error.client_id or request.GET["client_id"])
         mark = "&" if "?" in error.redirect_uri else "?"
         told = f"{error.urlencoded}&{urlencode({'iss': settings.LAMBDA_BASE_URL})}"  # RFC 9207, of refusals as well
         return OAuth2ResponseRedirect(f"{error.redirect_uri}{mark}{told}", app.get_allowed_schemes())

@@ -13,7 +13,9 @@ from tests import make
 
 
 @pytest.fixture
-def base(live_server, settings):
+def base(live_server, settings, monkeypatch):
+    # Threads of the server live as long as a client's socket: they must not keep the database open after the tests.
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
     settings.LAMBDA_BASE_URL = live_server.url
     settings.OAUTH2_PROVIDER = settings.OAUTH2_PROVIDER | {"OIDC_ISS_ENDPOINT": live_server.url}
     yield live_server.url

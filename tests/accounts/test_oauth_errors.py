@@ -13,7 +13,7 @@ from accounts.models.oauth_code import canonical_user_code
 from core.context import SYSTEM
 from tests import make
 
-pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
+pytestmark = [pytest.mark.db, pytest.mark.slow, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
 BACK = "http://127.0.0.1/back"
 
 
