@@ -1,10 +1,5 @@
-"""`Idempotency-Key`: one effect and one answer, whatever is sent twice, raced or killed."""
+"""`Idempotency-Key`: one effect and one answer. Races and broken connections are in `test_retries.py`."""
 
-import os
-import signal
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -192,52 +187,3 @@ def test_a_key_is_forgotten_after_a_day(api):
     with time_machine.travel(timezone.now() + timedelta(hours=49), tick=False):
         purge_idempotency()
     assert not IdempotencyRecord.objects.exists()
-
-
-@pytest.mark.slow
-class TestOverALiveServer:
-    @pytest.mark.parametrize("times", [20])
-    def test_twenty_at_once_make_one_instance_and_get_one_answer(self, served, times):
-        start = threading.Barrier(times)
-
-        def post(_):
-            start.wait()
-            return served.request("POST", "/v1/instances", make.WANTED, headers={"Idempotency-Key": "once"})
-
-        with ThreadPoolExecutor(times) as pool:
-            answers = list(pool.map(post, range(times)))
-        assert {answer.status for answer in answers} == {201}
-        assert len({answer.body for answer in answers}) == 1
-        assert sum("Idempotent-Replayed" not in answer.headers for answer in answers) == 1
-        assert len({answer.headers["X-Request-Id"] for answer in answers}) == times
-        page = served.request("GET", "/v1/instances").json()
-        assert page["pagination"]["total_items"] == len(page["data"]) == 1
-
-    def test_a_server_killed_in_the_middle_leaves_one_effect_and_one_answer(self, served):
-        """Whatever each try met, the last one's answer is the truth, and it happened once."""
-        for number in range(4):
-            request = ("POST", "/v1/instances", make.WANTED | {"name": f"n{number}"})
-            headers = {"Idempotency-Key": f"key-{number}"}
-            killer = threading.Timer(0.004 * number, lambda: [os.kill(pid, signal.SIGKILL) for pid in served.workers()])
-            killer.start()
-            answer = None
-            for _ in range(50):
-                try:
-                    answer = served.request(*request, headers=headers)
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            killer.join()
-            again = self.patiently(served, request, headers)
-            assert again.status == 201
-            assert answer is None or answer.body == again.body
-        names = [row["name"] for row in self.patiently(served, ("GET", "/v1/instances?limit=100"), {}).json()["data"]]
-        assert sorted(name for name in names if name.startswith("n")) == [f"n{number}" for number in range(4)]
-
-    def patiently(self, served, request, headers):
-        for _ in range(50):
-            try:
-                return served.request(*request, headers=headers)
-            except OSError:
-                time.sleep(0.2)
-        raise AssertionError("the server never came back")
