@@ -25,7 +25,7 @@ from core.models import Event
 
 class ActorOut(TypedDict):
     kind: Annotated[str, {"enum": ["user", "api_key", "system"]}]
-    id: Annotated[str | None, public_id("user")]
+    id: Annotated[str | None, like("user_01m803p6fsep5t56hn7y1dmqyp")]  # of a user, a key, a token
     name: Annotated[str | None, like("Alice")]
 
 
