@@ -122,6 +122,7 @@ def folder() -> Iterator[Path]:
 
 
 def main(command: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     with folder() as home, postgresql(home) as database, redis() as cache:
         addresses = {"LAMBDA_DATABASE_URL": database.url, "LAMBDA_REDIS_URL": cache.url}
         return subprocess.call(command, env=os.environ | addresses)
