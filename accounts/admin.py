@@ -1,6 +1,7 @@
 from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
+from django.db.models import Model
 
 from accounts.actions import accounts, api_keys, oauth_tokens
 from accounts.models import Account, ApiKey, AuditSeal, Membership, OAuthApp, OAuthToken, User
@@ -8,7 +9,8 @@ from core.admin import Binding, ReadOnly
 
 admin.site.unregister(Group)  # roles are memberships
 # The toolkit's tables stay empty (see accounts/oauth.py), and its page of our apps could change them without a verb.
-for _model in (OAuthApp, *apps.get_app_config("oauth2_provider").get_models()):
+_toolkit: list[type[Model]] = [OAuthApp, *apps.get_app_config("oauth2_provider").get_models()]
+for _model in _toolkit:
     if admin.site.is_registered(_model):
         admin.site.unregister(_model)
 

@@ -3,6 +3,8 @@
 Factors, recovery codes and sessions themselves are pages of django-allauth, with our templates.
 """
 
+from typing import cast
+
 from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth.mixins import LoginRequiredMixin
@@ -11,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.views import View
 
 from accounts.middleware import insist_on_scope, lacks_factor
+from accounts.models import User
 
 
 class GuardedView(LoginRequiredMixin, View):
@@ -32,6 +35,6 @@ class SecondFactor(LoginRequiredMixin, View):
     without_factor = True
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        if not lacks_factor(request.user, request.account):
+        if not lacks_factor(cast(User, request.user), request.account):
             return redirect("home")
         return render(request, "accounts/account/second_factor.html")

@@ -1,4 +1,7 @@
-"""`/v1/instances`: machines, and what can be done with them."""
+"""`/v1/instances`: machines, and what can be done with them.
+
+It is long because all that can be done with an instance belongs on one page.
+"""
 
 from datetime import datetime
 from decimal import Decimal
@@ -121,13 +124,13 @@ class InstanceOut(TypedDict):
     public_ip: Annotated[str | None, like("127.64.0.2")]
     private_ip: str | None
     ssh: SshOut | None
-    ssh_keys: Annotated[list[str], like(["key_01m803p6fsep5t56hn7y1dmqyp"]), "Ids of the SSH keys that it was made with."]
+    ssh_keys: Annotated[list[str], like(["key_01m803p6fsep5t56hn7y1dmqyp"]), "Ids of those it was made with."]
     network: Annotated[str, like("default")]
     tags: Annotated[dict[str, str], like({"env": "production"})]
     protected: Annotated[bool, like(False)]
     billing_state: Annotated[str, {"enum": ["billed", "free"]}]
     hourly_price: Annotated[str, like("0.0116"), "A decimal."]
-    month_to_date_cost: Annotated[str, like("1.3920"), "A decimal: what it cost since the month began (UTC), to the second."]
+    month_to_date_cost: Annotated[str, like("1.3920"), "A decimal: since the month began (UTC), to the second."]
     currency: Annotated[str, like("USD")]
     resource_id: Annotated[str | None, like("RES_1234567890"), "Its number in the inventory."]
     created_at: datetime
@@ -247,17 +250,14 @@ class Instances(ViewSet):
         return Price.objects.at(f"instance.{shown['instance_type']}")
 
     def _shown(self, kind: type[A], row: Instance) -> A:
-        """A verb's answer, read again with its number in the inventory."""
-        fresh = Instance.objects.one(row.account, row.pk)
-        if fresh is None:
-            return kind({**representation(row), "status": "deleted"})
-        return kind(representation(fresh), version=fresh.version)
+        """A verb's answer: recording its event has set the row's number in the inventory."""
+        return kind(representation(row), version=row.version)
 
     def list(self, request) -> Answer[Page[InstanceOut]]:
         if InstanceFilters.asked(request):
-            rows = Instance.objects.for_account(request.account)
-            total = partial(Counter.of, request.account, "instance")
-            return Answer(InstanceFilters.page(request, rows, representation, total=total))
+            chosen = Instance.objects.for_account(request.account)
+            count = partial(Counter.of, request.account, "instance")
+            return Answer(InstanceFilters.page(request, chosen, representation, total=count))
         number, limit = page(request)
         rows, total = Instance.objects.page(request.account, number, limit)
         return Answer(Page([representation(row) for row in rows], number, limit, total))
