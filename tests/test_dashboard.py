@@ -174,7 +174,7 @@ def test_the_chosen_theme_stays_and_reaches_the_admin(visit, account):
     user.is_staff = user.is_superuser = True
     user.save()
     page = visit("/", color_scheme="light")
-    page.locator(".whoami").click()
+    page.get_by_role("button", name="Your menu").click()
     page.get_by_role("button", name="Dark theme").click()
     page.goto("/instances")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
