@@ -2,6 +2,8 @@
 
 A new endpoint is covered by being there. Where its path has an id, or its noun is a list, MAKE says how Alice gets such
 an object; a test asks for it when it is missing. Bodies are the `example` of the action's Input.
+
+It is long because the promises stand together, each with its test, and share what calls an operation.
 """
 
 import json

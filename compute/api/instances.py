@@ -120,7 +120,7 @@ class InstanceOut(TypedDict):
     os: Annotated[str | None, like("Debian GNU/Linux 12 (bookworm)"), "What is really inside."]
     vcpus: int
     memory_mb: Annotated[int, like(1024)]
-    disk_gb: Annotated[int, like(25)]
+    disk_gb: Annotated[int, like(10)]
     public_ip: Annotated[str | None, like("127.64.0.2")]
     private_ip: str | None
     ssh: SshOut | None
@@ -129,8 +129,8 @@ class InstanceOut(TypedDict):
     tags: Annotated[dict[str, str], like({"env": "production"})]
     protected: Annotated[bool, like(False)]
     billing_state: Annotated[str, {"enum": ["billed", "free"]}]
-    hourly_price: Annotated[str, like("0.0116"), "A decimal."]
-    month_to_date_cost: Annotated[str, like("1.3920"), "A decimal: since the month began (UTC), to the second."]
+    hourly_price: Annotated[str, like("0.0080"), "A decimal."]
+    month_to_date_cost: Annotated[str, like("0.9600"), "A decimal: since the month began (UTC), to the second."]
     currency: Annotated[str, like("USD")]
     resource_id: Annotated[str | None, like("RES_1234567890"), "Its number in the inventory."]
     created_at: datetime
