@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOUND = {
     "SECRET_KEY": "s" * 40,
     "LAMBDA_KEY_PEPPER": b"p" * 40,
+    "LAMBDA_TOKEN_KEYS": ["t" * 40],
     "LAMBDA_BASE_URL": "https://lambda.example",
     "LAMBDA_REQUIRE_HTTPS": True,
     "LAMBDA_TRUSTED_PROXIES": ["10.0.0.0/24"],
@@ -44,6 +45,8 @@ def test_a_sound_installation_has_nothing_to_mend(settings):
         ({"SECRET_KEY": ""}, "config.E001"),
         ({"SECRET_KEY": "short"}, "config.E001"),
         ({"LAMBDA_KEY_PEPPER": b""}, "config.E002"),
+        ({"LAMBDA_TOKEN_KEYS": []}, "config.E012"),
+        ({"LAMBDA_TOKEN_KEYS": ["t" * 40, "short"]}, "config.E012"),
         ({"LAMBDA_BASE_URL": "http://lambda.example"}, "config.E004"),
         ({"LAMBDA_BASE_URL": "https://localhost"}, "config.E004"),
         ({"LAMBDA_REQUIRE_HTTPS": False}, "config.E005"),
@@ -77,11 +80,13 @@ def test_a_home_that_everybody_may_read_is_an_error(settings, tmp_path):
 @pytest.mark.slow
 def test_production_without_secrets_refuses_to_start_and_says_how_to_make_them(tmp_path):
     environment = {**os.environ, **production(str(tmp_path)), "DJANGO_SETTINGS_MODULE": "config.settings"}
-    del environment["LAMBDA_SECRET_KEY"], environment["LAMBDA_KEY_PEPPER"]
+    for name in ("LAMBDA_SECRET_KEY", "LAMBDA_KEY_PEPPER", "LAMBDA_TOKEN_KEYS"):
+        del environment[name]
     done = subprocess.run(
         [sys.executable, "manage.py", "check"], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "LAMBDA_SECRET_KEY is missing" in done.stderr
     assert "LAMBDA_KEY_PEPPER is missing" in done.stderr
+    assert "LAMBDA_TOKEN_KEYS is missing" in done.stderr
     assert "secrets.token_urlsafe" in done.stderr

@@ -53,6 +53,7 @@ def production(home: str) -> dict[str, str]:
         "LAMBDA_MODE": "production",
         "LAMBDA_SECRET_KEY": secrets.token_urlsafe(48),
         "LAMBDA_KEY_PEPPER": secrets.token_urlsafe(48),
+        "LAMBDA_TOKEN_KEYS": secrets.token_urlsafe(48),
         "LAMBDA_BASE_URL": "https://lambda.example",
         "LAMBDA_TRUSTED_PROXIES": "127.0.0.1/32",
         "LAMBDA_DATABASE_URL": "postgres://lambda@localhost/lambda",
