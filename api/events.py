@@ -24,7 +24,7 @@ from core.models import Event
 
 
 class ActorOut(TypedDict):
-    kind: Annotated[str, {"enum": ["user", "api_key", "system"]}]
+    kind: Annotated[str, {"enum": ["user", "api_key", "api_token", "system"]}]
     id: Annotated[str | None, like("user_01m803p6fsep5t56hn7y1dmqyp")]  # of a user, a key, a token
     name: Annotated[str | None, like("Alice")]
 
