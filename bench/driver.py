@@ -146,7 +146,6 @@ def measure(tier: str) -> None:
     who = agents.login(tier)
     with agents.home_for(who) as home:
         agent = Agent(who, home).start()
-        agent.build_image()
         alone, whole = asyncio.run(create_to_command(agent))
         p50, p95 = percentiles(whole)
         print(f"{tier}: create alone            p50 {percentiles(alone)[0]:.0f} ms, p95 {percentiles(alone)[1]:.0f} ms")

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONSOLE_TAIL = 2000
+SETTLE_SECONDS = 10.0  # milliseconds, but on a machine with much else to do
 ENVIRONMENT = {
     "HOME": f"/home/{sandbox.USER}",
     "USER": sandbox.USER,
@@ -273,7 +275,8 @@ class Instance:
 
     async def settle(self, groups: list[Path]) -> None:
         """Wait for bwrap, which ends just after the instance: for the lock, then for the empty groups."""
-        for _ in range(500):
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
             lock = self.directory.try_lock()
             if lock is not None:
                 os.close(lock)

@@ -7,6 +7,7 @@ a copy of `node/` and its libraries that everybody may read.
 import atexit
 import contextlib
 import fcntl
+import hashlib
 import os
 import pwd
 import shlex
@@ -50,7 +51,7 @@ class Login:
 @contextlib.contextmanager
 def home_for(who: Login) -> Iterator[Path]:
     """A directory for an agent, closed to others. Not pytest's own: that one is closed to ordinary users time and again."""
-    home = Path(tempfile.mkdtemp(prefix="lambda-test-"))
+    home = Path(tempfile.mkdtemp(prefix="lambda-node-test-"))
     who.own(home)
     try:
         yield home
@@ -60,10 +61,21 @@ def home_for(who: Login) -> Iterator[Path]:
 
 @cache
 def images_for(who: Login) -> Path:
-    """Where all agents of a tier keep their image, so that it is built once; gone when the tests end."""
-    place = Path(tempfile.mkdtemp(prefix="lambda-test-images-"))
-    atexit.register(shutil.rmtree, place)
-    who.own(place)
+    """Where all agents of a tier find their image, built once for each version of what builds it and kept for later runs."""
+    sources = b"".join((CHECKOUT / "node" / name).read_bytes() for name in ("image.py", "packages.py", "sudo.sh"))
+    prefix = f"lambda-node-test-images-{os.geteuid()}-{who.tier}-"
+    place = Path(tempfile.gettempdir(), prefix + hashlib.sha256(sources).hexdigest()[:12])
+    with open(place.with_name(prefix + "lock"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one test process builds, the others wait for it
+        for old in place.parent.glob(prefix + "?" * 12):
+            if old != place:
+                shutil.rmtree(old)
+        place.mkdir(mode=0o700, exist_ok=True)
+        who.own(place)
+        program = "import sys; from pathlib import Path; from node import image, sandbox; place = Path(sys.argv[1]); "
+        program += "image.build(place, sandbox.choose_tier(place / '.uid-base').base)"
+        where = "/" if who.user else CHECKOUT
+        subprocess.run([*who.command, "-c", program, str(place)], check=True, cwd=where)
     return place
 
 
@@ -99,7 +111,7 @@ def login(tier: str) -> Login:
 
 def stage() -> Path:
     """Copy what an agent imports to where everybody may read; gone when the tests end."""
-    target = Path(tempfile.mkdtemp(prefix="lambda-test-code-"))
+    target = Path(tempfile.mkdtemp(prefix="lambda-node-test-code-"))
     atexit.register(shutil.rmtree, target)
     target.chmod(0o755)
     shutil.copytree(CHECKOUT / "node", target / "node", ignore=shutil.ignore_patterns("__pycache__"))
@@ -168,10 +180,6 @@ class Agent:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(20)
-
-    def build_image(self) -> None:
-        """Have the image built, so that no later test waits for it."""
-        self.driver.create(self.spec(start=False))
 
     def spec(self, **changes) -> InstanceSpec:
         """A specification with an id of its own."""

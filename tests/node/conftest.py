@@ -18,7 +18,6 @@ def who(request: pytest.FixtureRequest) -> Login:
 def agent(who: Login) -> Iterator[Agent]:
     with agents.home_for(who) as home:
         made = Agent(who, home).start()
-        made.build_image()
         yield made
         made.close()
 

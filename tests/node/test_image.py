@@ -12,7 +12,6 @@ from tests.node.agents import Agent
 
 @pytest.fixture(scope="module")
 def root(agent: Agent):
-    agent.build_image()
     return next(path for path in (agent.home / "images").iterdir() if not path.name.startswith("."))
 
 

@@ -24,7 +24,6 @@ def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     who = agents.login(request.param)
     with agents.home_for(who) as home:
         agent = Agent(who, home).start()
-        agent.build_image()
         yield agent.driver
         agent.close()
 
