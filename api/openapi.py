@@ -45,7 +45,7 @@ PARAMETERS: dict[str, Json] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20, "description": "How many on a page."},
 }
 CREDENTIALS: dict[str, Json] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer λ_sk_…`"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer λ_sk_…`, or an OAuth token"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`X-API-Key: λ_sk_…`"},
 }
 REQUEST_HEADERS = {

@@ -29,7 +29,7 @@ CONFIDENTIAL, PUBLIC = AbstractApplication.CLIENT_CONFIDENTIAL, AbstractApplicat
 # What an app is: its name in forms, what it is for, whether it can keep a secret, and how it comes by tokens.
 KINDS: dict[str, tuple[str, str, str, str]] = {
     "web": ("Web app", "Its server asks people for consent and keeps a secret.", CONFIDENTIAL, CODE),
-    "native": ("Browser, mobile or desktop app", "It asks people for consent and can keep no secret.", PUBLIC, CODE),
+    "native": ("Mobile or desktop app", "It asks people for consent and can keep no secret.", PUBLIC, CODE),
     "machine": ("Program without people", "It acts for this account with its own secret.", CONFIDENTIAL, MACHINE),
     "device": ("Terminal or device", "People type its code on a page of ours; it keeps no secret.", PUBLIC, DEVICE),
 }
