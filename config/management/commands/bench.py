@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError
+from django.core.management import BaseCommand
 
 FOLDER = Path(settings.BASE_DIR) / "bench"
 
@@ -28,6 +28,6 @@ class Command(BaseCommand):
             return
         name, *rest = arguments
         if name not in known:
-            raise CommandError(f"There is no benchmark '{name}'. There are: {', '.join(known)}")
+            sys.exit(f"There is no benchmark '{name}'. There are: {', '.join(known)}")
         os.chdir(settings.BASE_DIR)
         os.execv(sys.executable, [sys.executable, "-m", f"bench.{name}", *rest])
