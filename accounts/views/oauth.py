@@ -20,8 +20,12 @@ from accounts.actions import oauth_codes
 from accounts.models.oauth_code import DEVICE_LIFE, POLL
 from accounts.oauth import ALLOWED, Validator
 from accounts.scopes import SCOPES
-from api.middleware import is_secure
+from api import limits
+from api.middleware import anonymous_key, is_secure
 
+# By address: every answer writes rows, and asking for a device code takes no proof at all.
+CALLS = limits.Limit(hour=3600, burst=300)
+DEVICES = limits.Limit(hour=300, burst=60)
 METHODS = ["client_secret_basic", "client_secret_post"]
 
 
@@ -30,11 +34,15 @@ class Endpoint(OAuthLibMixin, View):
     """Never in the clear, never cached, and every refusal in the shape of RFC 6749."""
 
     http_method_names = ["post", "options"]
+    limit = CALLS
 
     def dispatch(self, request: HttpRequest, *args, **kwargs) -> HttpResponseBase:
         try:
             if not is_secure(request):
                 raise errors.InvalidRequestError("Use HTTPS. If a secret was sent, change it: others may have read it")
+            decision = limits.limiter().hit(f"{type(self).__name__}:{anonymous_key(request)}", self.limit)
+            if not decision.allowed:
+                return _wait(decision.retry_after)
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         except OAuth2Error as refused:
             response = answer(refused.headers, refused.json, refused.status_code)
@@ -64,6 +72,8 @@ class Introspect(Endpoint):
 
 class DeviceAuthorization(Endpoint):
     """RFC 8628: a code for the device, and one for its owner to type."""
+
+    limit = DEVICES
 
     def post(self, request: HttpRequest) -> HttpResponse:
         core, validator = self.get_oauthlib_core(), Validator()
@@ -120,6 +130,15 @@ def metadata(request: HttpRequest) -> HttpResponse:
     )
     response["Access-Control-Allow-Origin"] = "*"
     return response
+
+
+def _wait(seconds: int) -> HttpResponse:
+    """What RFC 6749 says where HTTP says 429."""
+    told = {
+        "error": "temporarily_unavailable",
+        "error_description": f"Too many requests. Retry after {seconds} seconds.",
+    }
+    return answer({"Retry-After": str(seconds), "Cache-Control": "no-store"}, told, 429)
 
 
 def answer(headers: dict[str, str], body: str | dict | None, status: int) -> HttpResponse:

@@ -3,6 +3,7 @@
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from django.test import Client
 
 from accounts.actions import accounts, oauth_codes
 from accounts.models import OAuthApp, OAuthDevice, OAuthToken
@@ -130,6 +131,22 @@ def test_a_second_factor_is_asked_for_by_the_account_that_is_chosen_and_not_by_t
     page = browser.post("/oauth/device", {"user_code": device.user_code, "allow": "1", "account": strict.public_id})
     assert "second factor" in page.text
     assert OAuthDevice.objects.get().state == "pending"
+
+
+def test_nobody_fills_the_database_with_codes_for_devices():
+    answers = [Client().post("/oauth/device_authorization", {"client_id": CLI}) for _ in range(70)]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert answers[-1].json()["error"] == "temporarily_unavailable"
+    assert int(answers[-1]["Retry-After"]) > 0
+    assert OAuthDevice.objects.count() == 60
+
+
+@pytest.mark.parametrize("path", ["token", "revoke", "introspect", "device_authorization"])
+def test_secrets_are_not_taken_in_the_clear(path, settings):
+    settings.LAMBDA_REQUIRE_HTTPS = True
+    answer = Client().post(f"/oauth/{path}", {"client_id": CLI})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert "HTTPS" in answer.json()["error_description"]
 
 
 def test_a_code_is_decided_on_once(account, owner):
