@@ -1,4 +1,4 @@
-"""What instances cost on this machine, as ratios: `python3 manage.py bench driver`, or run this file by itself.
+"""What instances cost on this machine, as ratios: `.venv/bin/python -m bench.driver`.
 
 Prints how long a create takes until a command over SSH has finished, OpenSSH's whole login against its login to a plain
 sshd on the same machine, and the memory of an idle instance among 200. As root it measures both kinds of agent.
@@ -6,17 +6,14 @@ sshd on the same machine, and the memory of an idle instance among 200. As root 
 
 import asyncio
 import os
-import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import asyncssh
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.node import agents
 from tests.node.agents import Agent
 
@@ -65,47 +62,25 @@ def bare_login(key: Path) -> float | None:
     if not os.path.exists(SSHD) or os.geteuid() != 0:
         return None
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        place.chmod(0o755)
-        host_key, allowed = place / "host", place / "allowed"
+        host_key = Path(name, "host")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True)
-        shutil.copy(f"{key}.pub", allowed)
-        options = [
-            "UsePAM=no",
-            "StrictModes=no",
-            f"AuthorizedKeysFile={allowed}",
-            f"HostKey={host_key}",
-            "PidFile=none",
-        ]
+        served = {"ListenAddress": "127.0.0.1", "Port": 22022, "HostKey": host_key, "AuthorizedKeysFile": f"{key}.pub"}
+        served |= {"UsePAM": "no", "StrictModes": "no", "PidFile": "none"}
+        asked = {"Port": 22022, "IdentityFile": key, "IdentitiesOnly": "yes", "BatchMode": "yes"}
+        asked |= {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null"}
         Path("/run/sshd").mkdir(exist_ok=True)
-        argv = [SSHD, "-D", "-f", "/dev/null", "-p", "22022", "-o", "ListenAddress=127.0.0.1"]
-        with subprocess.Popen([*argv, *(part for option in options for part in ("-o", option))]) as server:
-            time.sleep(0.5)
+        with subprocess.Popen([SSHD, "-D", "-f", "/dev/null", *as_options(served)]) as server:
             try:
-                login = [
-                    "ssh",
-                    "-F",
-                    "/dev/null",
-                    "-i",
-                    str(key),
-                    "-p",
-                    "22022",
-                    "-o",
-                    "IdentitiesOnly=yes",
-                    "-o",
-                    "BatchMode=yes",
-                ]
-                login += [
-                    "-o",
-                    "StrictHostKeyChecking=no",
-                    "-o",
-                    "UserKnownHostsFile=/dev/null",
-                    "root@127.0.0.1",
-                    "true",
-                ]
-                return statistics.median(login_times(login))
+                time.sleep(0.5)
+                return statistics.median(
+                    login_times(["ssh", "-F", "/dev/null", *as_options(asked), "root@127.0.0.1", "true"])
+                )
             finally:
                 server.terminate()
+
+
+def as_options(options: dict[str, object]) -> list[str]:
+    return [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
 
 
 def used_mb(agent: Agent) -> float:

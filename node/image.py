@@ -47,17 +47,16 @@ DIRECTORIES = [
     "var/tmp",
 ]
 PROXY = "http://127.0.0.1:3128"
-GROUPS = {
-    "root": 0,
-    "daemon": 1,
-    "adm": 4,
-    "tty": 5,
-    "mail": 8,
-    "www-data": 33,
-    "utmp": 43,
-    "staff": 50,
-    "nogroup": 65534,
-}
+USERS = [
+    "root:x:0:0:root:/root:/bin/bash",
+    "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin",
+    "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin",
+    "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin",
+    "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+    "lambda:x:1000:1000::/home/lambda:/bin/bash",
+]
+GROUPS = {"root": 0, "daemon": 1, "adm": 4, "tty": 5, "mail": 8, "www-data": 33, "utmp": 43, "staff": 50}
+GROUPS |= {"lambda": 1000, "nogroup": 65534}
 
 SUDO = Path(__file__).with_name("sudo.sh").read_text()
 # One id: root of a nested user namespace. A range of ids: the real root of the instance, by a setuid copy of setpriv.
@@ -141,6 +140,7 @@ class Copy:
         for name in ETC:
             self.tree(f"/etc/{name}")
         self.dpkg_state(found)
+        self.apt()
         self.generated()
         self.own()
 
@@ -224,53 +224,41 @@ class Copy:
             self.tree(f"/var/lib/dpkg/{name}")
 
     def generated(self) -> None:
-        """Accounts, names, the proxy and sudo: never the host's."""
+        """Accounts, names, the proxy, sudo and the home: never the host's."""
         root = self.root
-        users = ["root:x:0:0:root:/root:/bin/bash", "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin"]
-        users += [
-            "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin",
-            "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin",
-        ]
-        users += [
-            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
-            "lambda:x:1000:1000::/home/lambda:/bin/bash",
-        ]
-        groups = [f"{name}:x:{number}:" for name, number in {**GROUPS, "lambda": 1000}.items()]
-        write(root / "etc/passwd", users)
-        write(root / "etc/group", groups)
-        write(root / "etc/shadow", [f"{user.split(':')[0]}:*:19000:0:99999:7:::" for user in users], 0o640)
+        write(root / "etc/passwd", USERS)
+        write(root / "etc/group", [f"{name}:x:{number}:" for name, number in GROUPS.items()])
+        write(root / "etc/shadow", [f"{user.split(':')[0]}:*:19000:0:99999:7:::" for user in USERS], 0o640)
         write(root / "etc/hosts", ["127.0.0.1 localhost", "::1 localhost"])
         write(
             root / "etc/nsswitch.conf",
-            ["passwd: files", "group: files", "shadow: files", "hosts: files", "services: files"],
+            [f"{kind}: files" for kind in ("passwd", "group", "shadow", "hosts", "services")],
         )
-        (root / "etc/apt/apt.conf.d").mkdir(parents=True, exist_ok=True)
-        write(
-            root / "etc/apt/apt.conf.d/90lambda",
-            [f'Acquire::http::Proxy "{PROXY}";', f'Acquire::https::Proxy "{PROXY}";', 'APT::Sandbox::User "root";'],
-        )
-        for path in ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/trusted.gpg.d"):
-            self.tree(path)
-        for file in (root / "etc/apt").rglob("*"):
-            if "sources" in str(file) and file.is_file() and b"@" in file.read_bytes():
-                file.unlink()  # may carry a password
-        write(
-            root / "usr/local/bin/sudo",
-            [SUDO.replace("@BECOME@", BECOME_MAPPED if self.base is None else BECOME_REAL)],
-            0o755,
-        )
+        become = BECOME_MAPPED
         if self.base is not None:
+            become = BECOME_REAL
             (root / "usr/local/libexec").mkdir(parents=True, exist_ok=True)
             shutil.copy("/usr/bin/setpriv", root / "usr/local/libexec/become")
+        write(root / "usr/local/bin/sudo", [SUDO.replace("@BECOME@", become)], 0o755)
         if not (root / "etc/mtab").is_symlink():
             os.symlink("../proc/self/mounts", root / "etc/mtab")
-        home = root / "home/lambda"
-        skeleton = root / "etc/skel"
+        home, skeleton = root / "home/lambda", root / "etc/skel"
         shutil.copytree(skeleton, home, symlinks=True) if skeleton.is_dir() else home.mkdir()
         home.chmod(0o755)
         for name in ("tmp", "var/tmp"):
             (root / name).chmod(0o1777)
         (root / "root").chmod(0o700)
+
+    def apt(self) -> None:
+        """The host's package sources, reached through the proxy."""
+        (self.root / "etc/apt/apt.conf.d").mkdir(parents=True, exist_ok=True)
+        for path in ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/trusted.gpg.d"):
+            self.tree(path)
+        for file in (self.root / "etc/apt").rglob("*"):
+            if "sources" in str(file) and file.is_file() and b"@" in file.read_bytes():
+                file.unlink()  # may carry a password
+        settings = [f'Acquire::{scheme}::Proxy "{PROXY}";' for scheme in ("http", "https")]
+        write(self.root / "etc/apt/apt.conf.d/90lambda", [*settings, 'APT::Sandbox::User "root";'])
 
     def own(self) -> None:
         """Give everything to the instances' root, the home to their user; last, because a chown clears setuid."""

@@ -21,16 +21,7 @@ def choose() -> dict[str, str]:
 
     Raises errors.Unsupported on a machine that is not built from Debian packages.
     """
-    fields = [
-        "Package",
-        "Architecture",
-        "Version",
-        "Essential",
-        "Provides",
-        "Pre-Depends",
-        "Depends",
-        "db:Status-Status",
-    ]
+    fields = "Package Architecture Version Essential Provides Pre-Depends Depends db:Status-Status".split()
     query = ["dpkg-query", "-W", "-f", "\t".join("${" + field + "}" for field in fields) + "\n"]
     try:
         output = subprocess.run(query, check=True, capture_output=True, text=True).stdout

@@ -26,6 +26,8 @@ START_SECONDS = 20.0
 NAMESPACES = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWNET | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROXY = "http://127.0.0.1:3128"
+UNSHARE = ["--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-ipc", "--unshare-cgroup-try"]
+DESCRIPTORS = ["--as-pid-1", "--sync-fd", "4", "--json-status-fd", "5", "--seccomp", "7"]
 INIT = Path(__file__).with_name("init.sh").read_bytes()
 
 
@@ -130,9 +132,7 @@ class Sandbox:
         above them, but the root that launches it may. Raises errors.Fatal; the reason is on `io.console`.
         """
         user = [] if self.tier.map else ["--unshare-user", "--uid", str(USER_ID), "--gid", str(USER_ID)]
-        unshare = ["--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-ipc", "--unshare-cgroup-try"]
-        last = ["--as-pid-1", "--sync-fd", "4", "--json-status-fd", "5", "--seccomp", "7"]
-        arguments = "\0".join([*user, *unshare, *options, *last]) + "\0"
+        arguments = "\0".join([*user, *UNSHARE, *options, *DESCRIPTORS]) + "\0"
         with contextlib.ExitStack() as stack:
 
             def keep(fd: int) -> int:
@@ -149,14 +149,10 @@ class Sandbox:
             fds = [io.stdin, io.console, io.console, keep(memory_file("args", arguments.encode())), io.lock, io.status]
             fds += [ready_write, keep(seccomp.program_fd()), keep(memory_file("init", INIT))]
             try:
-                job = self.spawner.submit(
-                    "launch",
-                    [*members, *fds],
-                    argv=[bwrap, "--args", "3", "--", *argv],
-                    cgroups=len(members),
-                    places={name: str(path) for name, path in places.items()},
-                    map=self.tier.map,
-                )
+                command = [bwrap, "--args", "3", "--", *argv]
+                sources = {name: str(path) for name, path in places.items()}
+                facts = {"argv": command, "cgroups": len(members), "places": sources, "map": self.tier.map}
+                job = self.spawner.submit("launch", [*members, *fds], **facts)
             finally:
                 os.close(ready_write)
             with contextlib.closing(job):
