@@ -1,4 +1,7 @@
-"""The agent's own life: adoption after kill -9, a clean end, recovery from whatever it finds, and what it refuses."""
+"""The agent's own life: adoption after kill -9, a clean end, recovery from whatever it finds, and what it refuses.
+
+Long, because every way to die and to come back belongs on one page.
+"""
 
 import contextlib
 import json

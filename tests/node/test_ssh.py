@@ -1,4 +1,7 @@
-"""Logging in with OpenSSH's own clients: what people will really use."""
+"""Logging in with OpenSSH's own clients: what people will really use.
+
+Long, because every client and every way of using it is here.
+"""
 
 import os
 import pty
