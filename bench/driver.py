@@ -6,6 +6,7 @@ sshd on the same machine, and the memory of an idle instance among 200. As root 
 
 import asyncio
 import os
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -58,13 +59,19 @@ def login_times(argv: list[str]) -> list[float]:
 
 
 def bare_login(key: Path) -> float | None:
-    """The median in seconds of OpenSSH's login to a plain sshd started for this; None without one."""
+    """The median in seconds of OpenSSH's login to a plain sshd started for this; None without one.
+
+    As the tests' user, because a person's own shell may take long to start.
+    """
     if not os.path.exists(SSHD) or os.geteuid() != 0:
         return None
     with tempfile.TemporaryDirectory() as name:
         host_key = Path(name, "host")
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True)
-        served = {"ListenAddress": "127.0.0.1", "Port": 22022, "HostKey": host_key, "AuthorizedKeysFile": f"{key}.pub"}
+        allowed = Path(shutil.copy(f"{key}.pub", Path(name, "allowed")))
+        for path in (Path(name), allowed):
+            path.chmod(0o755)  # sshd reads it as the user who logs in
+        served = {"ListenAddress": "127.0.0.1", "Port": 22022, "HostKey": host_key, "AuthorizedKeysFile": allowed}
         served |= {"UsePAM": "no", "StrictModes": "no", "PidFile": "none"}
         asked = {"Port": 22022, "IdentityFile": key, "IdentitiesOnly": "yes", "BatchMode": "yes"}
         asked |= {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null"}
@@ -73,7 +80,7 @@ def bare_login(key: Path) -> float | None:
             try:
                 time.sleep(0.5)
                 return statistics.median(
-                    login_times(["ssh", "-F", "/dev/null", *as_options(asked), "root@127.0.0.1", "true"])
+                    login_times(["ssh", "-F", "/dev/null", *as_options(asked), f"{agents.USER}@127.0.0.1", "true"])
                 )
             finally:
                 server.terminate()

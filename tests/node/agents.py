@@ -91,7 +91,7 @@ def login(tier: str) -> Login:
     try:
         user = pwd.getpwnam(USER)
     except KeyError:
-        subprocess.run(["useradd", "--create-home", USER], check=True)
+        subprocess.run(["useradd", "--create-home", "--password", "*", USER], check=True)
         user = pwd.getpwnam(USER)
     staged = stage()
     for python in (sys.executable, "/usr/bin/python3"):
