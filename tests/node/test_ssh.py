@@ -114,20 +114,24 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def expect(self, text: bytes, seconds: float = 10) -> None:
+    def expect(self, text: bytes, seconds: float = 20) -> None:
+        """Wait for `text` in what has not been expected before: a prompt that was there already is no new one."""
         deadline = time.monotonic() + seconds
         while text not in self.output:
             assert select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0], (text, self.output)
             self.output += os.read(self.master, 65536)
+        self.output = self.output.partition(text)[2]
 
     def end(self) -> int:
-        """The exit code of ssh."""
-        while True:
+        """The exit code of ssh, which must end by itself."""
+        while select.select([self.master], [], [], 20)[0]:
             try:
                 if not os.read(self.master, 65536):
                     break
             except OSError:
                 break
+        else:
+            os.kill(self.pid, signal.SIGKILL)
         os.close(self.master)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
@@ -157,8 +161,9 @@ def test_ctrl_c_interrupts_what_runs_in_a_terminal(agent, seen):
     terminal.expect(b"$ ")
     terminal.type("echo status $?\n")
     terminal.expect(b"status 130")
+    terminal.expect(b"$ ")  # the shell listens: an end of input before that would be lost
     terminal.type("\x04")
-    terminal.end()
+    assert terminal.end() == 0
 
 
 def copy(agent: Agent, seen: Observed, *arguments: str) -> None:
