@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 
 from node import cgroups, errors, probe, proxy, sandbox, ssh
-from node.records import Directory, Spec
+from node.records import Directory, Spec, write_file
 from node.spawner import Job
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONSOLE_TAIL = 2000
+WORD_SECONDS = 0.5  # for bwrap to write the exit code down; a bwrap that was killed never does
 SETTLE_SECONDS = 10.0  # milliseconds, but on a machine with much else to do
 ENVIRONMENT = {
     "HOME": f"/home/{sandbox.USER}",
@@ -84,9 +85,7 @@ class Instance:
             self.host_key = asyncssh.read_private_key(self.directory.host_key)
         except OSError:
             self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-            fd = os.open(self.directory.host_key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(fd, "wb") as file:
-                file.write(self.host_key.export_private_key("openssh"))
+            write_file(self.directory.host_key, self.host_key.export_private_key("openssh"))
 
     async def start(self, bound: socket.socket | None = None) -> None:
         """Run it and answer SSH; does nothing that is already so. Raises errors.Fatal and Unsupported."""
@@ -274,13 +273,14 @@ class Instance:
         self.error = ""
 
     async def settle(self, groups: list[Path]) -> None:
-        """Wait for bwrap, which ends just after the instance: for the lock, then for the empty groups."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline:
+        """Wait for bwrap, which ends just after the instance: for the lock, the empty groups and the exit code."""
+        begun = time.monotonic()
+        while (waited := time.monotonic() - begun) < SETTLE_SECONDS:
             lock = self.directory.try_lock()
             if lock is not None:
                 os.close(lock)
-                if cgroups.remove(groups):
+                told = "exit-code" in self.directory.read_status() or waited > WORD_SECONDS
+                if told and cgroups.remove(groups):
                     return
             await asyncio.sleep(0.002)
         log.warning("%s has not let go of its disk or its cgroup", self.spec.id)

@@ -4,6 +4,7 @@ Real processes in a home of their own. Each seeded round sends creates, stops an
 server, the worker or the node agent. Hundreds of rounds: `python -m tests.test_chaos ROUNDS`.
 """
 
+import contextlib
 import http.client
 import json
 import os
@@ -43,15 +44,13 @@ class Client:
         headers["Idempotency-Key"] = str(uuid.uuid4())
         deadline = time.monotonic() + SETTLED
         while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-                connection.request(method, path, body=json.dumps(body or {}), headers=headers)
-                answer = connection.getresponse()
-                found = json.loads(answer.read())
+            with contextlib.suppress(OSError, http.client.HTTPException, json.JSONDecodeError):
+                with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
+                    connection.request(method, path, body=json.dumps(body or {}), headers=headers)
+                    answer = connection.getresponse()
+                    found = json.loads(answer.read())
                 if answer.status < 500 and answer.status != 429:
                     return answer.status, found
-            except (OSError, http.client.HTTPException, json.JSONDecodeError):
-                pass
             assert time.monotonic() < deadline, f"{method} {path} got no answer for {SETTLED} s"
             time.sleep(0.05)
 
