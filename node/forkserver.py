@@ -27,7 +27,7 @@ MAX_FDS = 24
 REPORT = 200  # the report socket's number in a child: above all that `place` hands out
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE, MS_NOSUID = 0x1000, 0x4000, 0x40000, 0x2
-PR_SET_DUMPABLE, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 4, 22, 2
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 4, 22, 2
 STAGE = "/tmp"  # noqa: S108  where a root launch binds what bwrap needs, in a mount namespace of its own
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -216,8 +216,18 @@ def sockets(request: dict, report: socket.socket, fds: list[int]) -> None:
     socket.send_fds(report, [b"{}"], [made.fileno()])
 
 
+def end_with_parent() -> None:
+    parent = os.getppid()
+    check(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    if os.getppid() != parent:
+        raise SystemExit(1)  # it ended just before
+
+
 def remove(request: dict, report: socket.socket, fds: list[int]) -> None:
-    """`rm -rf` with the rights to read directories that their owner closed, but to nothing that is not the agent's."""
+    """`rm -rf` with the rights to read directories that their owner closed, but to nothing that is not the agent's.
+
+    It ends with the agent, which goes on with what is left in the trash when it comes back.
+    """
     if os.geteuid() != 0:
         uid, gid = os.geteuid(), os.getegid()
         set_dumpable(True)
@@ -225,8 +235,10 @@ def remove(request: dict, report: socket.socket, fds: list[int]) -> None:
         for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
+    end_with_parent()  # after the user namespace: new rights make the kernel forget it
     child = os.fork()
     if child == 0:
+        end_with_parent()
         place(fds)
         os.execve("/bin/rm", ["rm", "-rf", "--", *request["paths"]], {})
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
