@@ -79,3 +79,11 @@ class Unavailable(LambdaError):
     def __init__(self, message: str, *, retry_after: int = 5, suggestion: str = "", **details: Any):
         super().__init__(message, suggestion=suggestion, **details)
         self.retry_after = retry_after
+
+
+def checked_name(name: str) -> str:
+    """What people call a thing of theirs, without the spaces around it. Raises Invalid beyond 1 to 100 characters."""
+    name = name.strip()
+    if not 1 <= len(name) <= 100:
+        raise Invalid.field("name", "name must have 1 to 100 characters", value=name)
+    return name

@@ -14,7 +14,7 @@ from accounts.scopes import grant
 from core import epoch, events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Conflict, Invalid, LimitExceeded, NotAllowed
+from core.errors import Conflict, Invalid, LimitExceeded, NotAllowed, checked_name
 from core.models import Counter
 
 DEFAULT_LIFE = timedelta(days=90)
@@ -73,7 +73,7 @@ def _make(
     key = ApiKey.objects.create(
         account=account,
         created_by=maker,
-        name=_named(name),
+        name=checked_name(name),
         digest=secret.digest,
         hint=secret.hint,
         scopes=scopes,
@@ -89,7 +89,7 @@ def update(*, key: ApiKey, by: Actor, name: str | None = None, allowed_cidrs: It
     """Another name or other allowed addresses, binding the next request. Records: api_key.updated. Raises: Invalid."""
     key = _locked(key)
     if name is not None:
-        key.name = _named(name)
+        key.name = checked_name(name)
     if allowed_cidrs is not None:
         key.allowed_cidrs = _networks(allowed_cidrs)
     key.save(update_fields=["name", "allowed_cidrs", "updated_at"])
@@ -184,13 +184,6 @@ def _within_quota(account: Account) -> None:
             used=used,
             requested=1,
         )
-
-
-def _named(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= 100:
-        raise Invalid.field("name", "name must have 1 to 100 characters", value=name)
-    return name
 
 
 def _networks(cidrs: Iterable[str]) -> list[str]:

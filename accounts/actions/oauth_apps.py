@@ -13,7 +13,7 @@ from accounts.scopes import grant
 from core import epoch, events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Conflict, Invalid, LimitExceeded
+from core.errors import Conflict, Invalid, LimitExceeded, checked_name
 
 MAX_APPS = 100  # of one account: each costs a row, and nobody has this many programs
 
@@ -53,7 +53,7 @@ def create(
     app = OAuthApp.objects.create(
         account=account,
         user=maker,
-        name=_named(name),
+        name=checked_name(name),
         client_type=client_type,
         authorization_grant_type=way,
         client_secret=digest(secret) if secret else "",
@@ -117,10 +117,3 @@ def _checked(uris: Iterable[str]) -> list[str]:
             raise Invalid.field("redirect_uris", f"'{uri}' is not an address to redirect to", value=uri) from None
         found.append(uri)
     return found
-
-
-def _named(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= 100:
-        raise Invalid.field("name", "name must have 1 to 100 characters", value=name)
-    return name

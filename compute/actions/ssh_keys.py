@@ -14,7 +14,7 @@ from compute.models import SshKey
 from core import events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Conflict, Invalid, LimitExceeded
+from core.errors import Conflict, Invalid, LimitExceeded, checked_name
 from core.models import Counter
 
 MIN_RSA_BITS = 2048
@@ -36,7 +36,7 @@ def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
     """
     line = _line(public_key)
     fingerprint = _fingerprint(line)
-    name = _named(name)
+    name = checked_name(name)
     mine = SshKey.objects.for_account(account)
     if existing := mine.filter(fingerprint=fingerprint).first():
         raise SshKeyExists(f"This public key is already here as '{existing.name}'", existing_id=existing.public_id)
@@ -68,7 +68,7 @@ def generate(*, account: Account, by: Actor, name: str) -> tuple[SshKey, str]:
 def rename(*, key: SshKey, by: Actor, name: str) -> SshKey:
     """Records: ssh_key.updated. Raises: Invalid."""
     key = SshKey.objects.select_for_update(of=("self",)).select_related("account").get(pk=key.pk)
-    key.name = _named(name)
+    key.name = checked_name(name)
     key.save(update_fields=["name", "updated_at"])
     events.record("ssh_key.updated", account=key.account, by=by, subject=key)
     return key
@@ -81,13 +81,6 @@ def remove(*, key: SshKey, by: Actor) -> None:
         return  # somebody else removed it just now
     Counter.add(key.account, ssh_key=-1)
     events.record("ssh_key.removed", account=key.account, by=by, subject=key)
-
-
-def _named(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= 100:
-        raise Invalid.field("name", "name must have 1 to 100 characters", value=name)
-    return name
 
 
 def _line(text: str) -> str:
