@@ -7,6 +7,7 @@ epoch does, and five seconds at most, in case a process died between commit and 
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote_to_bytes
@@ -14,6 +15,7 @@ from urllib.parse import unquote_to_bytes
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 
+from accounts import uses
 from accounts.models import Account, ApiKey, Membership, OAuthPair, OAuthToken, User
 from accounts.models import oauth_jwt as jwts
 from accounts.models.api_key import Secret
@@ -21,12 +23,11 @@ from accounts.models.oauth_token import OVERLAP
 from api.errors import CHALLENGE, AuthenticationFailed
 from api.limits import Limit
 from api.renderers import timestamp
-from core import epoch, events
+from core import epoch
 from core.context import Actor
 from core.errors import Invalid, NotAllowed
 
 REMEMBERED = 5  # seconds
-NOTED_EVERY = 60  # seconds between two notes of a key's last use, per process
 MAX_REMEMBERED = 10_000
 
 
@@ -51,7 +52,6 @@ class _Known:
     credential: Credential
     epoch: int
     until: float
-    noted: float = 0.0
 
     @property
     def stands(self) -> bool:
@@ -119,14 +119,14 @@ class BearerAuthentication(BaseAuthentication):
                 "this is not a Lambda API key", suggestion="A key begins with λ_sk_ (or lambda_sk_)."
             )
         known = _look_up(secret.digest)
+        request._request.note_use = partial(uses.note, ApiKey.kind, known.key.pk)
         _refuse_what_stopped(known.key)
         _check_address(known.key, request._request.client_ip)
-        _note_use(known, "accounts.note_api_key_use", request, key_id=str(known.key.pk))
         return known.credential
 
     def _by_token(self, text: str, request) -> Credential:
         known = standing(text)
-        _note_use(known, "accounts.note_token_use", request, token_id=str(known.token.pk))
+        request._request.note_use = partial(uses.note, OAuthToken.kind, known.token.pk)
         left = int((known.expires_at - timezone.now()).total_seconds())
         return replace(known.credential, headers={"X-Token-Expires-In": str(max(left, 0))})
 
@@ -171,7 +171,6 @@ def _look_up(digest: str) -> KnownKey:
         ),
         epoch=stand,
         until=now + REMEMBERED,
-        noted=known.noted if known else 0.0,
     )
     _remember(_keys, digest, fresh)
     return fresh
@@ -185,7 +184,7 @@ def standing(text: str) -> KnownToken:
     digest = sha256(text.encode()).digest()
     known = _tokens.get(digest)
     if known is None or not known.stands:
-        known = _read_token(text, known.noted if known else 0.0)
+        known = _read_token(text)
         _remember(_tokens, digest, known)
     now = timezone.now()
     if known.expires_at <= now:
@@ -195,7 +194,7 @@ def standing(text: str) -> KnownToken:
     return known
 
 
-def _read_token(text: str, noted: float) -> KnownToken:
+def _read_token(text: str) -> KnownToken:
     stand, now = epoch.current(), time.monotonic()
     try:
         access = jwts.read(text)
@@ -222,7 +221,6 @@ def _read_token(text: str, noted: float) -> KnownToken:
         replaced_at=pair.refreshed_at + OVERLAP if pair.refreshed_at else None,
         epoch=stand,
         until=now + REMEMBERED,
-        noted=noted,
     )
 
 
@@ -255,16 +253,6 @@ def _check_address(key: ApiKey, address: str) -> None:
     caller = ip_address(address)
     if key.allowed_cidrs and not any(caller in ip_network(cidr) for cidr in key.allowed_cidrs):
         raise IpNotAllowed(f"This key may not be used from {address}", allowed_cidrs=key.allowed_cidrs)
-
-
-def _note_use(known: _Known, task: str, request, **subject: str) -> None:
-    """Hand the note to a worker: a reading request stays a reading request."""
-    now = time.monotonic()
-    if now - known.noted < NOTED_EVERY and known.noted:
-        return
-    known.noted = now
-    agent = request.META.get("HTTP_USER_AGENT", "")[:200]
-    events.enqueue(task, **subject, at=timezone.now().isoformat(), ip=request._request.client_ip, agent=agent)
 
 
 class DashboardSessionAuthentication(SessionAuthentication):

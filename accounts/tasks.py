@@ -1,7 +1,6 @@
-"""Notes of key and token use, warnings before keys expire, and invitations by mail."""
+"""What the clock brings: warnings before keys expire, the seal of the audit log, invitations by mail, forgetting."""
 
-from datetime import datetime, timedelta
-from uuid import UUID
+from datetime import timedelta
 
 from celery import shared_task
 from django.conf import settings
@@ -10,7 +9,7 @@ from django.db import IntegrityError
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts.actions import api_keys, audit, members, oauth_tokens
+from accounts.actions import api_keys, audit, members, oauth_tokens, uses
 from accounts.models import ApiKey, Membership
 from accounts.models.audit_seal import BATCH
 from core import events
@@ -19,20 +18,16 @@ from core.context import SYSTEM
 WARNED_AT = (1, 3, 14)  # days before the end
 
 
-@shared_task(name="accounts.note_api_key_use")
-def note_api_key_use(*, key_id: str, at: str, ip: str, agent: str, **_) -> None:
-    api_keys.note_use(key_id=UUID(key_id), at=datetime.fromisoformat(at), ip=ip, agent=agent)
-
-
-@shared_task(name="accounts.note_token_use")
-def note_token_use(*, token_id: str, at: str, ip: str, agent: str, **_) -> None:
-    oauth_tokens.note_use(token_id=UUID(token_id), at=datetime.fromisoformat(at), ip=ip, agent=agent)
-
-
 @shared_task(name="accounts.purge_oauth")
 def purge_oauth(**_) -> None:
     """Forget what ended long ago: tokens, their pairs, codes and devices."""
     oauth_tokens.purge()
+
+
+@shared_task(name="accounts.purge_uses")
+def purge_uses(**_) -> None:
+    """Forget what keys and tokens were used for more than a month ago."""
+    uses.purge()
 
 
 @shared_task(name="accounts.seal_audit_log")

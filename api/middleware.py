@@ -105,6 +105,8 @@ class ApiMiddleware:
         if response.status_code >= 400 and not getattr(response, "data", None) and not hasattr(response, "enveloped"):
             response = refuse(_meaning(response), response.status_code)
         self._add_limits(request, response)
+        if note_use := getattr(request, "note_use", None):  # set where a credential was recognised, refused or not
+            note_use(request, response)
         response.setdefault("Cache-Control", "no-store")
         return response
 

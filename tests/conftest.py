@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
+from accounts import uses
 from api import limits
 from core import epoch
 
@@ -54,6 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _no_test_pays_for_another() -> None:
     """What outlives a test's database: begin with full buckets, an empty queue, and nothing remembered."""
     epoch.advance()
+    uses.forget()
     cache.clear()  # allauth counts its mails and sign-ins there
     if limits.limiter.cache_info().currsize:
         limits.limiter().forget()

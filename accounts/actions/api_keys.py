@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ipaddress import ip_network
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -149,14 +148,6 @@ def revoke(*, key: ApiKey, by: Actor) -> ApiKey:
         events.record("api_key.revoked", account=key.account, by=by, subject=key)
         transaction.on_commit(epoch.advance)
     return key
-
-
-@atomic_write()
-def note_use(*, key_id: UUID, at: datetime, ip: str, agent: str) -> None:
-    """When, whence and with what a key was last used; a late note never overwrites a newer one."""
-    ApiKey.objects.filter(pk=key_id).exclude(last_used_at__gte=at).update(
-        last_used_at=at, last_used_ip=ip, last_used_agent=agent[:200]
-    )
 
 
 @atomic_write()

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -125,14 +124,6 @@ def revoke(*, token: OAuthToken, by: Actor, why: str = "") -> OAuthToken:
         )
         transaction.on_commit(epoch.advance)
     return token
-
-
-@atomic_write()
-def note_use(*, token_id: UUID, at: datetime, ip: str, agent: str) -> None:
-    """When, whence and with what a token was last used; a late note never overwrites a newer one."""
-    OAuthToken.objects.filter(pk=token_id).exclude(last_used_at__gte=at).update(
-        last_used_at=at, last_used_ip=ip, last_used_agent=agent[:200]
-    )
 
 
 @atomic_write()

@@ -5,17 +5,20 @@ from accounts.models.membership import Membership
 from accounts.models.oauth_app import OAuthApp
 from accounts.models.oauth_code import OAuthCode, OAuthDevice
 from accounts.models.oauth_token import OAuthPair, OAuthToken
+from accounts.models.use import HourOfUse, RecentUse
 from accounts.models.user import User
 
 __all__ = [
     "Account",
     "ApiKey",
     "AuditSeal",
+    "HourOfUse",
     "Membership",
     "OAuthApp",
     "OAuthCode",
     "OAuthDevice",
     "OAuthPair",
     "OAuthToken",
+    "RecentUse",
     "User",
 ]

@@ -120,6 +120,7 @@ class ApiKey(Row):
     revoked_at = models.DateTimeField(null=True, blank=True)
     replaced_by = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="replaces")
     warned_days = models.PositiveSmallIntegerField(null=True, editable=False)
+    first_used_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_ip = models.CharField(max_length=45, blank=True)
     last_used_agent = models.CharField(max_length=200, blank=True)

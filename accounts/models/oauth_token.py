@@ -57,6 +57,7 @@ class OAuthToken(Row):
     scopes = models.JSONField(default=list)
     expires_at = models.DateTimeField(db_index=True, help_text="The end of the family.")
     revoked_at = models.DateTimeField(null=True, blank=True)
+    first_used_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True)
     last_used_ip = models.CharField(max_length=45, blank=True)
     last_used_agent = models.CharField(max_length=200, blank=True)

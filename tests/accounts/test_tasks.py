@@ -1,4 +1,4 @@
-"""Keys that are about to expire are announced, in time and not too often; notes of use never go back."""
+"""Keys that are about to expire are announced, in time and not too often."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from django.core import mail
 from django.utils import timezone
 
 from accounts.actions import api_keys
-from accounts.tasks import note_api_key_use, warn_of_expiring_keys
+from accounts.tasks import warn_of_expiring_keys
 from core.context import SYSTEM
 from core.models import Event
 from tests import make
@@ -56,14 +56,3 @@ def test_keys_that_are_revoked_replaced_or_eternal_are_not_announced(django_capt
     api_keys.revoke(key=successor, by=SYSTEM)
     assert warnings_over(3) == []
     assert mail.outbox == []
-
-
-def test_a_late_note_of_use_does_not_overwrite_a_newer_one():
-    key, _ = make.make_key(make.make_account())
-    now = timezone.now()
-    note_api_key_use(key_id=str(key.pk), at=now.isoformat(), ip="203.0.113.2", agent="new")
-    note_api_key_use(
-        key_id=str(key.pk), at=(now - timedelta(minutes=5)).isoformat(), ip="203.0.113.1", agent="old" * 200
-    )
-    key.refresh_from_db()
-    assert (key.last_used_at, key.last_used_ip, key.last_used_agent) == (now, "203.0.113.2", "new")

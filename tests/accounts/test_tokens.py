@@ -248,10 +248,3 @@ def test_nothing_that_opens_a_door_is_kept(made):
     rows = json.dumps([list(OAuthPair.objects.values()), str(token.__dict__)], default=str)
     assert issued.refresh not in rows
     assert issued.access.split(".")[2] not in rows
-
-
-def test_the_last_use_is_noted(made):
-    make.Api(made[1].access, HTTP_USER_AGENT="curl/8").get("/instances")
-    make.work()
-    made[0].refresh_from_db()
-    assert (made[0].last_used_ip, made[0].last_used_agent) == ("127.0.0.1", "curl/8")
