@@ -1,10 +1,7 @@
 """Where django-allauth asks what is ours to say: what sign-up makes, when somebody must prove again that it is them,
 and how second factors are named and kept."""
 
-import base64
-import hmac
 import time
-from hashlib import sha256
 
 from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
@@ -12,14 +9,14 @@ from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import context
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from cryptography.fernet import Fernet
-from django.conf import settings
 from django.http import HttpRequest
 
 from accounts.actions import accounts, members
 from accounts.models import Membership
 from core.db import atomic_write
+from core.seals import seal, unseal
 
+SECRET = "authenticator secret"
 INVITATION = "invitation"  # of the session: the id of the membership whose link was opened before signing up
 
 
@@ -67,10 +64,10 @@ class MfaAdapter(DefaultMFAAdapter):
     }
 
     def encrypt(self, text: str) -> str:
-        return _sealer().encrypt(text.encode()).decode()
+        return seal(SECRET, text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return _sealer().decrypt(encrypted_text.encode()).decode()
+        return unseal(SECRET, encrypted_text)
 
     def generate_authenticator_name(self, user, type) -> str:
         number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1
@@ -78,9 +75,3 @@ class MfaAdapter(DefaultMFAAdapter):
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         return {**super().get_public_key_credential_rp_entity(), "name": "Lambda"}
-
-
-def _sealer() -> Fernet:
-    """Secrets of authenticator apps must be readable to us, but not from a stolen database."""
-    key = hmac.new(settings.LAMBDA_KEY_PEPPER, b"authenticator secret", sha256).digest()
-    return Fernet(base64.urlsafe_b64encode(key))

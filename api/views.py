@@ -154,7 +154,7 @@ class ViewSet(ViewSetMixin, APIView):
 
 def found(rows: Any, public_id: str) -> Any:
     """The row with this public id among `rows`, which must be the caller's own. Raises NotFound, whatever is wrong."""
-    return one(lambda key: rows.filter(pk=key).first(), rows.model, public_id)
+    return one(lambda key: rows.filter(**{rows.model.key_name: key}).first(), rows.model, public_id)
 
 
 def one(read: Callable[[UUID], Any], model: Any, public_id: str) -> Any:

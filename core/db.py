@@ -182,6 +182,25 @@ def insert(row: M) -> M:
     return row
 
 
+def upsert(rows: Sequence[M], *, unique: Sequence[str], changing: Sequence[str] = ()) -> None:
+    """INSERT rows of one model in one go, or bring those that have the same `unique` columns up to date.
+
+    Without `changing`, a row that is there already is left as it is. Ten times as fast as `bulk_create`, and like it
+    without signals.
+    """
+    if not rows:
+        return
+    sql, fields, _ = _insert_statement(type(rows[0]), connection.vendor)
+    sql += f" ON CONFLICT ({', '.join(unique)}) DO "
+    sql += f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)}" if changing else "NOTHING"
+    values = [
+        [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]  # type: ignore[attr-defined]
+        for row in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, values)
+
+
 @cache
 def _insert_statement(model: type[models.Model], vendor: str) -> tuple[str, list[Column], str | None]:
     made = [field for field in model._meta.concrete_fields if isinstance(field, models.AutoField)]

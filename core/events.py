@@ -22,7 +22,9 @@ from core import context, db
 from core.models import Event, Resource
 
 _types: dict[str, str] = {}
+_opt_in: set[str] = set()
 _subscribers: list[tuple[str, Callable[[Event], None]]] = []
+_takers: list[Callable[[UUID], Iterable[str]]] = []
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,34 @@ class Subject(Protocol):
     def event_data(self) -> dict[str, Any]: ...
 
 
-def declare(types: dict[str, str]) -> None:
-    """Make event types known, each with one line of documentation. Called by each app's `events.py`."""
+def declare(types: dict[str, str], *, opt_in: bool = False) -> None:
+    """Make event types known, each with one line of documentation. Called by each app's `events.py`.
+
+    Types that are `opt_in` happen so often that one is recorded only where somebody takes it; `*` never means them.
+    """
     _types.update(types)
+    _opt_in.update(types if opt_in else ())
 
 
 def declared() -> dict[str, str]:
     """All known event types and their documentation, by name."""
     return dict(sorted(_types.items()))
+
+
+def opt_in() -> frozenset[str]:
+    """The types that only who names them gets."""
+    return frozenset(_opt_in)
+
+
+def take(taker: Callable[[UUID], Iterable[str]]) -> None:
+    """Have opt-in events recorded: `taker` says which of them an account (its key) wants. It is asked often."""
+    if taker not in _takers:
+        _takers.append(taker)
+
+
+def taken(account_id: UUID) -> set[str]:
+    """The opt-in types that somebody in the account wants."""
+    return {type for taker in _takers for type in taker(account_id)} & _opt_in
 
 
 def subscribe(pattern: str, handler: Callable[[Event], None]) -> None:
@@ -123,19 +145,21 @@ def record(
         meters=[meter.as_json() for meter in meters],
     )
     db.insert(event)
-    inventory = getattr(subject, "inventory", None)
-    if inventory:
-        _take_stock(subject, inventory())
+    if hasattr(subject, "inventory"):
+        take_stock(subject)
     for pattern, handler in _subscribers:
         if fnmatchcase(type, pattern):
             handler(event)
     return event
 
 
-def _take_stock(subject: Any, facts: dict[str, Any]) -> None:
-    """Insert or update the inventory row from name, region, status, tags, detail, created_at and deleted_at."""
-    row = Resource(kind=subject.kind, native_id=subject.pk, account_id=subject.account_id, **facts)
-    subject.resource_pk = row.put()
+def take_stock(subject: Any) -> int:
+    """Insert or update the inventory row from what `inventory()` says: name, region, status, tags, detail, created_at
+    and deleted_at. Tells the subject the row's key, and answers it. `record` does this by itself."""
+    row = Resource(kind=subject.kind, native_id=subject.pk, account_id=subject.account_id, **subject.inventory())
+    number: int = row.put()
+    subject.resource_pk = number
+    return number
 
 
 def enqueue(task: str, **arguments: Any) -> None:

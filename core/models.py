@@ -34,6 +34,7 @@ class Row(models.Model):
     """
 
     prefix: str
+    key_name = "pk"  # the field that a public id names
 
     id = models.UUIDField(primary_key=True, default=ids.new, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

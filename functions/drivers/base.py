@@ -55,7 +55,7 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Revision:
-    """Everything that decides how a function runs. `id` and `function` are public ids, chosen by the platform."""
+    """Everything that decides how a function runs. `id`, `account` and `function` are texts of the platform's own."""
 
     id: str
     account: str
@@ -147,10 +147,12 @@ class Driver(Protocol):
     def journal(self, cursor: Cursor, limit: int) -> tuple[list[dict[str, Any]], Cursor]:
         """Up to `limit` records after the cursor, oldest first, and the cursor behind them. Complete lines only.
 
-        `{"t": "start", "id", "attempt", "function", "revision", "account", "trigger", "at"}` when it begins, and
-        `{"t": "end", …, "status", "error": {"type", "message", "stack"} | None, "started", "ended", "duration_us",
-        "billed_ms", "init_ms", "cold_start", "memory_mb", "max_memory_mb", "log", "result_bytes"}` once for each start:
-        a runner that died writes the missing ones when it starts again, as `Platform.RunnerLost`, billed 0.
+        `{"t": "start", "id": execution, "attempt", "account", "function", "revision", "version", "trigger", "at"}`
+        when it begins, where account, function, revision and version are those of the `Revision`; and for each start
+        once `{"t": "end"}` with the same members and "status", "error" ({"type", "message", "stack"} or None),
+        "started", "ended", "duration_us", "billed_ms", "init_ms", "cold_start", "memory_mb", "max_memory_mb", "log"
+        (its tail) and "result_bytes". A runner that died writes the missing ones when it starts again: failed with
+        `Platform.RunnerLost`, billed 0.
         """
 
     def ack(self, cursor: Cursor) -> None:
