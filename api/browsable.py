@@ -4,10 +4,8 @@ The page is `templates/rest_framework/api.html`; who is signed in to the dashboa
 """
 
 import json
-import shlex
 from typing import Any
 
-from django.conf import settings
 from rest_framework.renderers import BrowsableAPIRenderer
 
 from api.renderers import EnvelopeRenderer, Page, indented
@@ -32,7 +30,7 @@ class BrowsableRenderer(BrowsableAPIRenderer):
     def get_context(self, data: Any, accepted_media_type: str | None, renderer_context: Any) -> dict[str, Any]:
         view, request = renderer_context["view"], renderer_context["request"]
         context: dict[str, Any] = super().get_context(data, accepted_media_type, renderer_context)
-        context["calls"] = list(_calls(view, request))
+        context["calls"] = list(_calls(view))
         if view.schema and getattr(view, "action", None) in view.scopes:
             context["operation"] = view.schema.get_operation_id()
         if isinstance(data, Page):
@@ -42,26 +40,16 @@ class BrowsableRenderer(BrowsableAPIRenderer):
         return context
 
 
-def _calls(view: Any, request: Any) -> Any:
-    """(method, example of its body, curl line) of all that this address takes."""
-    url = settings.LAMBDA_BASE_URL + request.get_full_path()
+def _calls(view: Any) -> Any:
+    """(method, example of its body) of all that this address takes."""
     for method, action in getattr(view, "action_map", {}).items():
         if method not in ("head", "options"):
             takes = view.takes.get(action)
             body = json.dumps(takes.example, indent=2, ensure_ascii=False) if takes and takes.example else ""
-            yield method.upper(), body, curl(method, url, body)
+            yield method.upper(), body
 
 
 def _page(request: Any, number: int) -> str:
     query = request.query_params.copy()
     query["page"] = number
     return f"{request.path}?{query.urlencode()}"
-
-
-def curl(method: str, url: str, body: str = "") -> str:
-    """The request as one would type it; `body` is JSON."""
-    asked = "" if method.upper() == "GET" else f"-X {method.upper()} "
-    lines = [f"curl {asked}{shlex.quote(url)}", '-H "Authorization: Bearer $LAMBDA_API_KEY"']
-    if body:
-        lines += ['-H "Content-Type: application/json"', f"-d {shlex.quote(body)}"]
-    return " \\\n  ".join(lines)

@@ -21,8 +21,8 @@ from django.utils.text import slugify
 from api.errors import STATUS
 from api.limits import ANONYMOUS
 from api.openapi import document
-from config.samples import LANGUAGES, as_json, colour, samples
-from core.templatetags.ui import theme
+from dashboard.calls import LANGUAGES, as_json, colour, samples
+from dashboard.templatetags.ui import theme
 
 Json = dict[str, Any]
 
@@ -61,6 +61,8 @@ CODES = {
     "server_error": "Our fault. The request id finds it in our log.",
     "service_unavailable": "Not now. Wait retry_after seconds and try again.",
 }
+# The reference is of the API: the command line has its own help.
+PROGRAMS = ("curl", "python", "javascript")
 METHODS = ["get", "post", "put", "patch", "delete"]
 MOMENT = "2026-11-03T09:30:00Z"
 
@@ -75,7 +77,7 @@ def _page(chosen: str) -> bytes:
     context = {
         "chosen": chosen,
         "base_url": settings.LAMBDA_BASE_URL,
-        "languages": LANGUAGES,
+        "languages": {name: LANGUAGES[name] for name in PROGRAMS},
         "groups": reference(),
         "codes": codes,
         "anonymous": ANONYMOUS,
@@ -128,7 +130,7 @@ def _operation(method: str, path: str, spec: Json) -> Json:
         "in_body": fields(body, sent=True),
         "answers": [code for code in spec["responses"] if code < "400"],
         "refusals": [code for code in spec["responses"] if code >= "400"],
-        "samples": samples(method, _filled(path, parameters), sent),
+        "samples": [one for one in samples(method, _filled(path, parameters), sent) if one.language in PROGRAMS],
         "status": f"{status} {HTTPStatus(int(status)).phrase}",
         "answer": colour(as_json(example(_answer(spec, status), whole=status == "201"))),
     }

@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "oauth2_provider",
     "core",
     "api",
+    "dashboard",
     "catalog",
     "accounts",
     "compute",
@@ -312,6 +313,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 600},
     },
     "accounts.purge_oauth": {"task": "accounts.purge_oauth", "schedule": 3600.0, "options": {"expires": 3600}},
+    "accounts.purge_uses": {"task": "accounts.purge_uses", "schedule": 3600.0, "options": {"expires": 3600}},
     "api.purge_idempotency": {"task": "api.purge_idempotency", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

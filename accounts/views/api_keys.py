@@ -7,7 +7,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
 
@@ -15,9 +15,11 @@ from accounts.actions import api_keys
 from accounts.models import ApiKey
 from accounts.models.api_key import Secret
 from accounts.scopes import summary
-from accounts.views.permissions import PermissionsForm, explain
+from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
+from dashboard.forms import explain
+from dashboard.pages import find_or_404
 
 EXPIRY = [("7", "7 days"), ("30", "30 days"), ("90", "90 days (recommended)"), ("365", "1 year"), ("never", "Never")]
 OVERLAPS = [("0", "at once"), ("1", "after 1 hour"), ("24", "after 24 hours"), ("168", "after 7 days")]
@@ -114,11 +116,7 @@ class Revoke(LoginRequiredMixin, View):
 
 
 def find(request: HttpRequest, id: str) -> ApiKey:
-    keys = ApiKey.objects.for_account(request.account)
-    try:
-        return get_object_or_404(keys, pk=ApiKey.key(id))
-    except ValueError:
-        return get_object_or_404(keys.none())
+    return find_or_404(ApiKey.objects.for_account(request.account), id)
 
 
 def managed(request: HttpRequest, id: str) -> ApiKey:

@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views import View
 
 from accounts.actions import members
@@ -15,6 +15,7 @@ from accounts.adapter import INVITATION
 from accounts.middleware import act_for
 from accounts.models import Membership
 from core.errors import Invalid, LambdaError
+from dashboard.pages import find_or_404
 
 # What each role is for, in the words of the role table.
 ROLES = [
@@ -160,11 +161,7 @@ def proved(user: Any, email: str) -> bool:
 
 
 def find(request: HttpRequest, id: str) -> Membership:
-    rows = Membership.with_invited.for_account(request.account)
-    try:
-        return get_object_or_404(rows, pk=Membership.key(id))
-    except ValueError:
-        return get_object_or_404(rows.none())
+    return find_or_404(Membership.with_invited.for_account(request.account), id)
 
 
 def roles(giver: Membership) -> list[tuple[str, str, str]]:

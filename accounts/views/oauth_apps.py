@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
 
@@ -14,9 +14,11 @@ from accounts.actions import oauth_apps
 from accounts.models import OAuthApp
 from accounts.models.oauth_app import KINDS
 from accounts.scopes import summary
-from accounts.views.permissions import PermissionsForm, explain
+from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
+from dashboard.forms import explain
+from dashboard.pages import find_or_404
 
 
 class AppForm(PermissionsForm):
@@ -109,11 +111,7 @@ class Delete(LoginRequiredMixin, View):
 
 
 def find(request: HttpRequest, id: str) -> OAuthApp:
-    apps = OAuthApp.objects.for_account(request.account)
-    try:
-        return get_object_or_404(apps, pk=OAuthApp.key(id))
-    except ValueError:
-        return get_object_or_404(apps.none())
+    return find_or_404(OAuthApp.objects.for_account(request.account), id)
 
 
 def managed(request: HttpRequest, id: str) -> OAuthApp:

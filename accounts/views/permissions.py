@@ -3,7 +3,6 @@
 from django import forms
 
 from accounts.scopes import ACTIONS, PRESETS, SENTENCES, expand
-from core.errors import Invalid, LambdaError
 
 
 class PermissionsForm(forms.Form):
@@ -38,15 +37,6 @@ class PermissionsForm(forms.Form):
             return self.cleaned_data["scopes"]
         patterns = next(patterns for slug, _, patterns in PRESETS if slug == self.cleaned_data["preset"])
         return [scope for scope in expand(patterns) if scope in self.grantable]
-
-
-def explain(form: forms.Form, refused: LambdaError) -> None:
-    """Put a verb's complaints beside the fields they are about."""
-    errors = refused.errors if isinstance(refused, Invalid) else []
-    for error in errors:
-        form.add_error(error.field if error.field in form.fields else None, error.message)
-    if not errors:
-        form.add_error(None, refused.message)
 
 
 def in_words(scopes: list[str]) -> list[tuple[str, list[str]]]:

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views import View
 
 from accounts.actions import oauth_tokens
@@ -13,9 +13,11 @@ from accounts.models import OAuthToken
 from accounts.models.oauth_app import DASHBOARD
 from accounts.models.oauth_token import ACCESS_LIFE, FAMILY_LIFE
 from accounts.scopes import summary
-from accounts.views.permissions import PermissionsForm, explain
+from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
+from dashboard.forms import explain
+from dashboard.pages import find_or_404
 
 
 class List(LoginRequiredMixin, View):
@@ -78,11 +80,7 @@ class Revoke(LoginRequiredMixin, View):
 
 
 def find(request: HttpRequest, id: str) -> OAuthToken:
-    tokens = OAuthToken.objects.for_account(request.account)
-    try:
-        return get_object_or_404(tokens, pk=OAuthToken.key(id))
-    except ValueError:
-        return get_object_or_404(tokens.none())
+    return find_or_404(OAuthToken.objects.for_account(request.account), id)
 
 
 def reveal(request: HttpRequest, token: OAuthToken, issued: Issued) -> HttpResponse:

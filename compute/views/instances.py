@@ -1,7 +1,5 @@
 """Instances in the dashboard: list, create, detail, power, delete."""
 
-from typing import Any
-
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -15,8 +13,10 @@ from compute.actions import instances
 from compute.drivers import open_driver
 from compute.drivers.base import DriverError
 from compute.models import Instance, SshKey
-from core.errors import Invalid, LambdaError
+from core.errors import LambdaError
 from core.models import Event
+from dashboard.forms import explain
+from dashboard.pages import find_or_404, show_form
 
 PAGE = 50
 HTMX_STOP_POLLING = 286
@@ -68,9 +68,10 @@ class List(LoginRequiredMixin, View):
 
 class Create(LoginRequiredMixin, View):
     scopes = {"GET": "instances:create"}
+    template = "compute/instances/create.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return self._form(request, InstanceForm(account=request.account))
+        return show_form(request, self.template, InstanceForm(account=request.account))
 
     def post(self, request: HttpRequest) -> HttpResponse:
         form = InstanceForm(request.POST, account=request.account)
@@ -81,10 +82,7 @@ class Create(LoginRequiredMixin, View):
                 explain(form, refused)
             else:
                 return redirect("compute:instance", id=row.public_id)
-        return self._form(request, form)
-
-    def _form(self, request: HttpRequest, form: InstanceForm) -> HttpResponse:
-        return render(request, "compute/instances/create.html", {"form": form}, status=422 if form.errors else 200)
+        return show_form(request, self.template, form)
 
 
 class Detail(LoginRequiredMixin, View):
@@ -138,25 +136,6 @@ class Delete(LoginRequiredMixin, View):
             return redirect("compute:instance", id=id)
         messages.success(request, f"“{row.name}” is being deleted.")
         return redirect("compute:instances")
-
-
-def find_or_404(rows: Any, public_id: str) -> Any:
-    try:
-        row = rows.filter(pk=rows.model.key(public_id)).first()
-    except ValueError:
-        row = None
-    if row is None:
-        raise Http404
-    return row
-
-
-def explain(form: forms.Form, refused: LambdaError) -> None:
-    """Put a verb's complaints beside the fields they are about."""
-    errors = refused.errors if isinstance(refused, Invalid) else []
-    for error in errors:
-        form.add_error(error.field if error.field in form.fields else None, error.message)
-    if not errors:
-        form.add_error(None, " ".join(filter(None, [refused.message, refused.suggestion])))
 
 
 def _console(row: Instance) -> str:

@@ -9,8 +9,9 @@ from django.views import View
 
 from compute.actions import ssh_keys
 from compute.models import SshKey
-from compute.views.instances import explain, find_or_404
 from core.errors import LambdaError
+from dashboard.forms import explain
+from dashboard.pages import find_or_404
 
 
 class SshKeyForm(forms.Form):

@@ -108,6 +108,7 @@ def pages():
             kind = getattr(page.callback, "view_class", None) if hasattr(page, "callback") else None
             if kind and kind.__module__.split(".")[0] in (
                 "config",
+                "dashboard",
                 "accounts",
                 "compute",
                 "functions",

@@ -14,7 +14,7 @@ from api.errors import STATUS
 from api.openapi import document
 from compute.models import SshKey
 from config.docs import example, fields, prose, type_of
-from config.samples import colour, samples
+from dashboard.calls import colour, samples
 from tests.make import make_account, make_key
 
 

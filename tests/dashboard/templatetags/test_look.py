@@ -10,7 +10,7 @@ from django.contrib.staticfiles import finders
 from django.template.loader import render_to_string
 from playwright.sync_api import sync_playwright
 
-from core.templatetags.ui import pattern
+from dashboard.templatetags.ui import pattern
 
 TEMPLATES = sorted(Path(settings.BASE_DIR, "templates").rglob("*.html"))
 STATIC = Path(settings.BASE_DIR, "static")

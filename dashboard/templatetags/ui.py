@@ -204,14 +204,15 @@ def card(content: str, title: str = "", note: str = "", flush: bool = False) -> 
 
 
 @register.simple_block_tag
-def dialog(content: str, id: str, title: str) -> SafeString:
+def dialog(content: str, id: str, title: str, wide: bool = False) -> SafeString:
     """A dialog that `<button type="button" popovertarget="{id}">` opens: a modal, or without a script a popover."""
     return format_html(
-        '<dialog id="{0}" popover aria-labelledby="{0}-title">'
+        '<dialog id="{0}"{3} popover aria-labelledby="{0}-title">'
         '<header><h2 id="{0}-title">{1}</h2></header><div class="body">{2}</div></dialog>',
         id,
         title,
         content,
+        SafeString(' class="wide"') if wide else "",
     )
 
 
