@@ -16,7 +16,7 @@ from accounts.models import Membership
 from core.db import atomic_write
 from core.seals import seal, unseal
 
-SECRET = "authenticator secret"
+SEALED_FOR = "authenticator secret"
 INVITATION = "invitation"  # of the session: the id of the membership whose link was opened before signing up
 
 
@@ -64,10 +64,10 @@ class MfaAdapter(DefaultMFAAdapter):
     }
 
     def encrypt(self, text: str) -> str:
-        return seal(SECRET, text)
+        return seal(SEALED_FOR, text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return unseal(SECRET, encrypted_text)
+        return unseal(SEALED_FOR, encrypted_text)
 
     def generate_authenticator_name(self, user, type) -> str:
         number = Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1

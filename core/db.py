@@ -193,10 +193,7 @@ def upsert(rows: Sequence[M], *, unique: Sequence[str], changing: Sequence[str] 
     sql, fields, _ = _insert_statement(type(rows[0]), connection.vendor)
     sql += f" ON CONFLICT ({', '.join(unique)}) DO "
     sql += f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)}" if changing else "NOTHING"
-    values = [
-        [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]  # type: ignore[attr-defined]
-        for row in rows
-    ]
+    values = [[field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields] for row in rows]
     with connection.cursor() as cursor:
         cursor.executemany(sql, values)
 

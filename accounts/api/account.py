@@ -19,6 +19,7 @@ COUNTED = [
     ("instances", "max_instances", "instance"),
     ("vcpus", "max_vcpus", "vcpu"),
     ("ssh_keys", "max_ssh_keys", "ssh_key"),
+    ("functions", "max_functions", "function"),
 ]
 
 

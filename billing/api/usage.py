@@ -11,9 +11,10 @@ from api.renderers import Answer, like
 from api.views import ViewSet
 from billing.models import UsageSpan
 from catalog.models.price import month_of
+from core import usage
 from core.errors import Invalid
 
-EXECUTIONS = "function.executions"  # what functions meter their executions as, however they ended
+EXECUTIONS = "function.executions"  # what functions count their executions as, however they ended
 
 
 class UsageOut(TypedDict):
@@ -46,7 +47,10 @@ class Usage(ViewSet):
         for span in UsageSpan.objects.of(request.account.pk, start, end).iterator(chunk_size=1000):
             total += span.cost(start, end)
             hours += span.gigabyte_hours(start, end)
-            executions += span.quantity if span.sku == EXECUTIONS else 0
+        for counted in usage.read(request.account.pk, start, end):
+            total += counted.cost
+            hours += counted.gigabyte_hours
+            executions += counted.quantity if counted.sku == EXECUTIONS else 0
         return Answer(
             {
                 "total_executions": int(executions),

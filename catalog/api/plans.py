@@ -14,6 +14,8 @@ class PlanLimitsOut(TypedDict):
     vcpus: Annotated[int, like(200)]
     ssh_keys: Annotated[int, like(100)]
     api_keys: Annotated[int, like(100)]
+    functions: Annotated[int, like(500)]
+    concurrency: Annotated[int, like(200), "Executions of all functions at once."]
 
 
 class PlanOut(TypedDict):
@@ -42,6 +44,8 @@ class Plans(Catalogue):
                     "vcpus": plan.max_vcpus,
                     "ssh_keys": plan.max_ssh_keys,
                     "api_keys": plan.max_api_keys,
+                    "functions": plan.max_functions,
+                    "concurrency": plan.max_concurrency,
                 },
                 "monthly_price": f"{plan.monthly_price:.2f}",
                 "currency": "USD",

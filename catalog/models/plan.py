@@ -12,4 +12,6 @@ class Plan(Entry):
     max_vcpus = models.PositiveIntegerField()
     max_ssh_keys = models.PositiveIntegerField()
     max_api_keys = models.PositiveIntegerField()
+    max_functions = models.PositiveIntegerField(default=0)
+    max_concurrency = models.PositiveIntegerField(default=0, help_text="Executions of all functions at once.")
     monthly_price = models.DecimalField(max_digits=12, decimal_places=2, default=0, help_text="USD")

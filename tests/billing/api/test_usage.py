@@ -9,7 +9,8 @@ import pytest
 import time_machine
 
 from billing.models import UsageSpan
-from core import ids
+from core import ids, usage
+from core.usage import Counted
 from tests.make import make_account, make_api, make_instance
 
 pytestmark = pytest.mark.django_db
@@ -60,10 +61,19 @@ def test_what_still_runs_counts_up_to_now():
         assert make_api(alice).get("/usage?month=2026-12").json()["current_month_cost"] == "$3.00"
 
 
-def test_executions_are_the_metered_ones():
+def test_what_is_counted_by_the_hour_counts_with_its_hours_and_its_cost(monkeypatch):
     alice = make_account()
-    use(alice, datetime.now(UTC) - timedelta(minutes=1), 0.01, rate="0", sku="function.executions", quantity=524378)
-    assert make_api(alice).get("/usage").json()["total_executions"] == 524378
+    asked = []
+
+    def reader(account_id, start, end):
+        asked.append((account_id, start))
+        yield Counted(ids.new(), "function.executions", Decimal(524_378), Decimal("0.0002"))
+        yield Counted(ids.new(), "function.memory", Decimal("42.26"), Decimal("10"), Decimal("42.26"))
+
+    monkeypatch.setattr(usage, "_readers", [reader])
+    answer = make_api(alice).get("/usage?month=2026-01").json()
+    assert answer == {"total_executions": 524_378, "gigabytes_hour": "42.3 GBh", "current_month_cost": "$527.48"}
+    assert asked == [(alice.pk, datetime(2026, 1, 1, tzinfo=UTC))]
 
 
 def test_usage_agrees_with_the_instances_own_cost():
