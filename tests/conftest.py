@@ -18,6 +18,7 @@ from django.db import connection
 from accounts import uses
 from api import limits
 from core import epoch
+from tests import make
 
 hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes is the neighbours' business
 hypothesis.settings.load_profile("here")
@@ -64,3 +65,15 @@ def _no_test_pays_for_another() -> None:
     if current_app.conf.broker_url == "memory://":
         with current_app.connection_for_read() as connection:
             connection.default_channel.queue_purge("celery")
+
+
+@pytest.fixture
+def account(db: None) -> Any:
+    """Alice's."""
+    return make.make_account()
+
+
+@pytest.fixture
+def alice(account: Any) -> Any:
+    """A browser in which Alice is signed in."""
+    return make.sign_in(make.owner_of(account).user)

@@ -31,9 +31,11 @@ CORE = {
 DASHBOARD = {
     "apps",
     "calls",
+    "charts",
     "forms",
     "pages",
     "templatetags/calls",
+    "templatetags/charts",
     "templatetags/ui",
 }
 API = {

@@ -3,7 +3,6 @@
 import html
 
 import pytest
-from django.test import Client
 
 from compute.models import Instance
 from core.models import Event
@@ -12,22 +11,6 @@ from tests import make
 pytestmark = pytest.mark.django_db
 FORM = {"name": "web-1", "instance_type": "compute-1x", "region": "us-east-1", "image": "ubuntu-22.04", "user_data": ""}
 HTMX = {"HTTP_HX_REQUEST": "true"}
-
-
-def signed_in(user):
-    client = Client()
-    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    return client
-
-
-@pytest.fixture
-def account():
-    return make.make_account()
-
-
-@pytest.fixture
-def alice(account):
-    return signed_in(make.owner_of(account).user)
 
 
 def shown(page):
@@ -62,7 +45,7 @@ def test_a_quota_that_is_used_up_is_said_on_the_form():
     account = make.make_account(plan="free")
     for _ in range(5):
         make.make_instance(account, state="pending")
-    page = signed_in(make.owner_of(account).user).post("/instances/new", FORM)
+    page = make.sign_in(make.owner_of(account).user).post("/instances/new", FORM)
     assert page.status_code == 422
     assert "allows 5 instances" in shown(page)
 
@@ -140,7 +123,7 @@ def test_what_a_customer_typed_is_text_and_never_markup(account, alice):
 
 def test_a_viewer_looks_and_changes_nothing(account):
     row = make.make_instance(account)
-    bob = signed_in(make.make_member(account, "viewer").user)
+    bob = make.sign_in(make.make_member(account, "viewer").user)
     assert bob.get("/instances").status_code == bob.get(f"/instances/{row.public_id}").status_code == 200
     assert bob.get("/instances/new").status_code == bob.post("/instances/new", FORM).status_code == 403
     assert bob.post(f"/instances/{row.public_id}/power/stop").status_code == 403
@@ -150,7 +133,7 @@ def test_a_viewer_looks_and_changes_nothing(account):
 
 def test_charlie_finds_nothing_of_alices(account):
     row = make.make_instance(account, name="alices own")
-    charlie = signed_in(make.owner_of(make.make_account()).user)
+    charlie = make.sign_in(make.owner_of(make.make_account()).user)
     assert "alices own" not in shown(charlie.get("/instances"))
     path = f"/instances/{row.public_id}"
     assert charlie.get(path).status_code == charlie.get(f"{path}/delete").status_code == 404

@@ -3,28 +3,11 @@
 import html
 
 import pytest
-from django.test import Client
 
 from compute.models import SshKey
 from tests import make
 
 pytestmark = pytest.mark.django_db
-
-
-def signed_in(user):
-    client = Client()
-    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    return client
-
-
-@pytest.fixture
-def account():
-    return make.make_account()
-
-
-@pytest.fixture
-def alice(account):
-    return signed_in(make.owner_of(account).user)
 
 
 def shown(page):
@@ -72,8 +55,8 @@ def test_a_key_is_removed_on_request_only(account, alice):
 
 def test_charlie_and_a_viewer_remove_nothing(account):
     key = make.make_ssh_key(account)
-    charlie = signed_in(make.owner_of(make.make_account()).user)
-    viewer = signed_in(make.make_member(account, "viewer").user)
+    charlie = make.sign_in(make.owner_of(make.make_account()).user)
+    viewer = make.sign_in(make.make_member(account, "viewer").user)
     assert charlie.post(f"/ssh-keys/{key.public_id}/remove").status_code == 404
     assert viewer.post(f"/ssh-keys/{key.public_id}/remove").status_code == 403
     assert viewer.get("/ssh-keys").status_code == 200
