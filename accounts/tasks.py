@@ -9,7 +9,7 @@ from django.db import IntegrityError
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from accounts.actions import api_keys, audit, members, oauth_tokens, uses
+from accounts.actions import api_keys, audit, members, oauth_tokens, uses, viewings
 from accounts.models import ApiKey, Membership
 from accounts.models.audit_seal import BATCH
 from core import events
@@ -77,6 +77,12 @@ def mail_invitation(*, member_id: str, **_) -> None:
         [member.email],
     )
     members.mark_mailed(member=member, link=link)
+
+
+@shared_task(name="accounts.end_viewings")
+def end_viewings(**_) -> None:
+    """Record that an operator's half hour is over, also of one who just closed the browser."""
+    viewings.end_overdue()
 
 
 @shared_task(name="accounts.sweep_invitations")

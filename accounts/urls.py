@@ -6,7 +6,7 @@ from accounts.api.account import Account
 from accounts.api.api_keys import ApiKeys
 from accounts.api.audit_log import AuditLog
 from accounts.api.members import Members
-from accounts.views import account, api_keys, consent, device, members, oauth, oauth_apps, security, tokens
+from accounts.views import account, api_keys, consent, device, members, oauth, oauth_apps, security, tokens, viewings
 
 v1 = [
     path("account", Account.as_view({"get": "retrieve", "patch": "update"})),
@@ -25,6 +25,7 @@ dashboard = [
     path("settings/account/leave", account.Leave.as_view(), name="account_leave"),
     path("settings/accounts/new", account.Create.as_view(), name="account_create"),
     path("settings/accounts/switch", account.Switch.as_view(), name="account_switch"),
+    path("viewing/end", viewings.End.as_view(), name="viewing_end"),
     path("settings/second-factor", security.SecondFactor.as_view(), name="second_factor"),
     path("settings/members", members.List.as_view(), name="members"),
     path("settings/members/invite", members.Invite.as_view(), name="member_invite"),

@@ -79,7 +79,8 @@ class RequestIdMiddleware:
             request.META["wsgi.url_scheme"] = "https"  # for everyone who asks: HSTS, CSRF, links in mails
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.request_id)
-        through = "api" if is_api(request) else "dashboard"
+        admin = request.path_info.startswith("/admin/")
+        through = "api" if is_api(request) else "admin" if admin else "dashboard"
         with context.acting(through=through, request=request.request_id, address=request.client_ip):
             response = self.get_response(request)
         response["X-Request-Id"] = request.request_id

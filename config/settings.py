@@ -312,6 +312,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 600.0,
         "options": {"expires": 600},
     },
+    "accounts.end_viewings": {"task": "accounts.end_viewings", "schedule": 60.0, "options": {"expires": 60}},
     "accounts.purge_oauth": {"task": "accounts.purge_oauth", "schedule": 3600.0, "options": {"expires": 3600}},
     "accounts.purge_uses": {"task": "accounts.purge_uses", "schedule": 3600.0, "options": {"expires": 3600}},
     "api.purge_idempotency": {"task": "api.purge_idempotency", "schedule": 3600.0, "options": {"expires": 3600}},

@@ -12,6 +12,7 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
+from django.contrib.auth.models import Permission
 from django.test import Client, TestCase
 from django.utils import timezone
 
@@ -37,6 +38,17 @@ HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP//////////////////////////////
 def make_user(name: str = "alice", *, password: str | None = None) -> User:
     """A user who signs in by e-mail; a number keeps the address unique."""
     return accounts.create_user(email=f"{name}{next(_numbers)}@example.com", password=password, name=name, by=SYSTEM)
+
+
+def make_operator(rights: Iterable[str] | None = None) -> User:
+    """A user of the admin: with every right, or with those named, e.g. `accounts.view_account`."""
+    user = make_user("operator")
+    user.is_staff, user.is_superuser = True, rights is None
+    user.save()
+    for right in rights or ():
+        app, _, codename = right.partition(".")
+        user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+    return user
 
 
 def make_account(owner: User | None = None, *, name: str = "Alice's", plan: str = "enterprise") -> Account:

@@ -11,7 +11,7 @@ from catalog.models import Plan
 from core import epoch, events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Invalid
+from core.errors import Conflict, Invalid
 
 
 @atomic_write()
@@ -39,6 +39,25 @@ def create_user(*, email: str, password: str | None = None, name: str = "", by: 
         raise Invalid.field("email", f"'{email}' is not an e-mail address", value=email) from None
     user = User.objects.create_user(email, password, name=name)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    return user
+
+
+@atomic_write()
+def update_user(*, user: User, by: Actor, name: str, is_active: bool, is_staff: bool, is_superuser: bool) -> User:
+    """What only operators change. Whoever is not active cannot sign in, and no key of theirs works.
+
+    Records: user.updated. Raises: Conflict where nobody could undo it.
+    """
+    user = User.objects.select_for_update().get(pk=user.pk)
+    if user.is_superuser and not (is_active and is_staff and is_superuser):
+        others = User.objects.filter(is_active=True, is_staff=True, is_superuser=True).exclude(pk=user.pk)
+        if not others.exists():
+            raise Conflict(f"{user.email} is the last operator with every right: make another one first")
+    user.name, user.is_active, user.is_staff, user.is_superuser = name, is_active, is_staff, is_superuser
+    user.save(update_fields=["name", "is_active", "is_staff", "is_superuser", "updated_at"])
+    facts = {"is_active": is_active, "is_staff": is_staff, "is_superuser": is_superuser}
+    events.record("user.updated", account=None, by=by, subject=user, data=facts)
+    transaction.on_commit(epoch.advance)
     return user
 
 

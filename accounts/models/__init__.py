@@ -7,6 +7,7 @@ from accounts.models.oauth_code import OAuthCode, OAuthDevice
 from accounts.models.oauth_token import OAuthPair, OAuthToken
 from accounts.models.use import HourOfUse, RecentUse
 from accounts.models.user import User
+from accounts.models.viewing import Viewing
 
 __all__ = [
     "Account",
@@ -21,4 +22,5 @@ __all__ = [
     "OAuthToken",
     "RecentUse",
     "User",
+    "Viewing",
 ]

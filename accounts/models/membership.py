@@ -81,6 +81,8 @@ class Membership(Row):
     digest = models.CharField(max_length=64, null=True, unique=True, editable=False, help_text="Of the link.")  # noqa: DJ001
     mailed_at = models.DateTimeField(null=True, editable=False)
 
+    reads_only = False  # while an operator looks at what the member sees
+
     objects = Members()
     with_invited = models.Manager.from_queryset(Reads)()
 
@@ -115,7 +117,8 @@ class Membership(Row):
 
     @property
     def scopes(self) -> frozenset[str]:
-        return ROLE_SCOPES[self.role]
+        scopes = ROLE_SCOPES[self.role]
+        return frozenset(scope for scope in scopes if scope.endswith(":read")) if self.reads_only else scopes
 
     def insist_on_granting(self, role: str, grantable: frozenset[str]) -> None:
         """Raises NotAllowed where this member, by a credential with the scopes `grantable`, may not hand out `role`.

@@ -161,6 +161,31 @@ def restart(*, instance: Instance, by: Actor) -> Instance:
 
 
 @atomic_write()
+def retry(*, instance: Instance, by: Actor) -> Instance:
+    """Work at once on what waits for its next attempt, or has failed: towards what the user asked for last.
+
+    Records: instance.updated. Raises: InvalidState where there is nothing to do, Unavailable.
+    """
+    instance = _locked(instance)
+    if instance.state == "error":
+        verb = stop if instance.desired_state == "stopped" else start
+        return verb(instance=instance, by=by)
+    if instance.next_attempt_at is None:
+        waiting = sorted({"error", *LIFECYCLE.transitions} - {"running", "stopped"})
+        message = f"The instance is {instance.state}, as it should be: there is nothing to try again"
+        raise InvalidState(message, current=instance.state, allowed_from=waiting)
+    instance.attempts, instance.next_attempt_at = 0, timezone.now() + NUDGE_PATIENCE
+    # Not `save`: it would say that the state has just been entered.
+    Instance.objects.filter(pk=instance.pk).update(
+        attempts=0, next_attempt_at=instance.next_attempt_at, version=F("version") + 1
+    )
+    instance.version += 1
+    events.record("instance.updated", account=instance.account, by=by, subject=instance, data={"reason": "Tried again"})
+    _nudge(instance)
+    return instance
+
+
+@atomic_write()
 def resize(*, instance: Instance, by: Actor, instance_type: str, restart: bool = False) -> Instance:
     """Another type: of a stopped instance, or of a running one with `restart`.
 

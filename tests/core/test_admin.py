@@ -20,12 +20,7 @@ MODELS = [model for model in admin.site._registry if model._meta.app_label in AP
 
 @pytest.fixture
 def operator():
-    user = make.make_user("operator")
-    user.is_staff = user.is_superuser = True
-    user.save()
-    client = Client()
-    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
-    return client
+    return make.sign_in(make.make_operator())
 
 
 @pytest.fixture
@@ -91,7 +86,10 @@ def test_whoever_is_switched_off_here_is_refused_from_the_next_request_on(operat
 
 def test_an_operators_stop_is_recorded_as_theirs(operator, account):
     row = make.make_instance(account)
-    operator.post(address(Instance, "changelist"), {"action": "stop", "_selected_action": [str(row.pk)]})
+    chosen = {"action": "stop", "_selected_action": [str(row.pk)]}
+    assert operator.post(address(Instance, "changelist"), chosen).status_code == 200
+    assert Instance.objects.get().state == "running", "it asks first"
+    operator.post(address(Instance, "changelist"), chosen | {"sure": "1"})
     assert Instance.objects.get().state == "stopping"
     event = Event.objects.first()
     assert (event.type, event.actor_kind) == ("instance.updated", "user")
