@@ -12,7 +12,7 @@ from api.renderers import Answer, Rehearsed
 from core.db import atomic_write
 from core.errors import Invalid
 
-SHOWN_ONCE = {"key", "key_ascii", "private_key", "secret"}
+SHOWN_ONCE = {"key", "key_ascii", "private_key", "secret", "standard_secret"}
 INVENTED = {"id", "resource_id"}
 PARAMETER = {
     "type": "string",

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from webhooks.targets import Allowed
+
 
 class BadEnvironment(SystemExit):
     """The environment asks for something that cannot be; shown without a traceback, exit code 1."""
@@ -39,6 +41,14 @@ def flag(name: str, default: bool) -> bool:
 def words(name: str, default: list[str]) -> list[str]:
     """A list separated by commas or spaces."""
     return text(name).replace(",", " ").split() or default
+
+
+def targets(name: str) -> Allowed:
+    """Where webhooks may be sent: see `webhooks/targets.py`."""
+    try:
+        return Allowed.parse(words(name, []))
+    except ValueError:
+        raise BadEnvironment(name, text(name), "networks such as 10.1.0.0/16, and the word loopback") from None
 
 
 def secret(name: str, directory: Path, *, generate: bool) -> str:

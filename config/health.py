@@ -11,6 +11,7 @@ from django.utils import timezone
 from redis import RedisError
 
 from compute.models import Node
+from webhooks.models.cursor import HEARTBEAT as DISPATCHER
 
 HEARTBEAT = "worker-heartbeat"
 HEARTBEAT_AGE = 20  # seconds without a beat until the worker counts as gone; it beats each 5 s
@@ -25,7 +26,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 def readyz(request: HttpRequest) -> JsonResponse:
     """200, or 503 with what is missing: {"status": "not ready", "missing": {"worker": "…"}}."""
-    problems = {"database": database(), "worker": worker()}
+    problems = {"database": database(), "worker": worker(), "dispatcher": dispatcher()}
     if not problems["database"]:  # where it is read from
         problems["node"] = node()
     missing = {part: problem for part, problem in problems.items() if problem}
@@ -54,11 +55,19 @@ def database() -> str:
 
 
 def worker() -> str:
+    return _heard("worker", HEARTBEAT)
+
+
+def dispatcher() -> str:
+    return _heard("webhook dispatcher", DISPATCHER)
+
+
+def _heard(who: str, heartbeat: str) -> str:
     try:
-        age = time.time() - cache.get(HEARTBEAT, 0)
+        age = time.time() - cache.get(heartbeat, 0)
     except (OSError, RedisError) as error:
-        return f"the cache, where the worker leaves its sign of life, does not answer: {error}"
-    return "" if age < HEARTBEAT_AGE else f"no worker has been heard for {HEARTBEAT_AGE} s"
+        return f"the cache, where the {who} leaves its sign of life, does not answer: {error}"
+    return "" if age < HEARTBEAT_AGE else f"no {who} has been heard for {HEARTBEAT_AGE} s"
 
 
 def node() -> str:

@@ -29,6 +29,8 @@ LAMBDA_TRUSTED_PROXIES = env.words("LAMBDA_TRUSTED_PROXIES", [])
 # What runs the instances. "fake" is for tests of what stands above the driver.
 LAMBDA_DRIVER = env.choice("LAMBDA_DRIVER", ("local", "fake"))
 LAMBDA_NODE_HOME = LAMBDA_HOME / "node"
+# Where webhooks may be sent beyond the Internet: CIDRs, and `loopback` for http://127.0.0.1, [::1] and localhost.
+LAMBDA_WEBHOOK_ALLOW = env.targets("LAMBDA_WEBHOOK_ALLOW")
 # What several machines share: limits, revocation, cache and task queue. One machine needs none.
 LAMBDA_REDIS_URL = env.text("LAMBDA_REDIS_URL")
 
@@ -315,6 +317,7 @@ CELERY_BEAT_SCHEDULE = {
     "accounts.end_viewings": {"task": "accounts.end_viewings", "schedule": 60.0, "options": {"expires": 60}},
     "accounts.purge_oauth": {"task": "accounts.purge_oauth", "schedule": 3600.0, "options": {"expires": 3600}},
     "accounts.purge_uses": {"task": "accounts.purge_uses", "schedule": 3600.0, "options": {"expires": 3600}},
+    "webhooks.sweep": {"task": "webhooks.sweep", "schedule": 600.0, "options": {"expires": 600}},
     "api.purge_idempotency": {"task": "api.purge_idempotency", "schedule": 3600.0, "options": {"expires": 3600}},
 }
 

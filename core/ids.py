@@ -5,6 +5,7 @@ The bare family's `RES_` + 10 digits is a bijection of the inventory row's key, 
 gives no count away.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 import uuid_utils
@@ -20,6 +21,11 @@ _OFFSET = 1_234_567_890 - _FACTOR
 def new() -> UUID:
     """A fresh UUIDv7: ids made later sort later."""
     return UUID(int=uuid_utils.uuid7().int)
+
+
+def earliest(at: datetime) -> UUID:
+    """Between every id made before this moment (to the millisecond) and every one made then or later."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)
 
 
 def encode(prefix: str, key: UUID) -> str:

@@ -27,6 +27,9 @@ from compute.drivers.base import Endpoint, Observed
 from compute.drivers.fake import FakeDriver
 from compute.models import Instance, SshKey
 from core.context import SYSTEM
+from webhooks.actions import deliveries, endpoints
+from webhooks.models import Delivery
+from webhooks.models import Endpoint as Webhook
 
 _numbers = count(1)
 PASSWORD = "correct horse battery staple"
@@ -176,6 +179,18 @@ def make_ssh_key(account: Account, *, name: str = "laptop", generate: bool = Fal
     if generate:
         return ssh_keys.generate(account=account, by=SYSTEM, name=name)[0]
     return ssh_keys.add(account=account, by=SYSTEM, name=name, public_key=PUBLIC_KEY)
+
+
+def make_webhook(account: Account, **fields: Any) -> Webhook:
+    """A webhook for everything, to a receiver that there is not."""
+    return endpoints.create(
+        account=account, by=SYSTEM, **({"url": "https://example.com/hook", "events": ["*"]} | fields)
+    )[0]
+
+
+def make_delivery(endpoint: Webhook) -> Delivery:
+    """A pending delivery of a test event."""
+    return deliveries.test(endpoint=endpoint, by=SYSTEM)
 
 
 def machines() -> FakeDriver:

@@ -8,6 +8,7 @@ It is long because the promises stand together, each with its test, and share wh
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +27,8 @@ from accounts.scopes import SCOPES
 from api.openapi import document
 from api.views import Unknown
 from core.models import Event
-from tests.make import Api, make_account, make_api, make_instance, make_key, make_member
+from tests.make import Api, make_account, make_api, make_delivery, make_instance, make_key, make_member, make_webhook
+from webhooks.models import Endpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +48,14 @@ def invite(account: Account) -> str:
     return make_api(account).post("/account/members", body).json()["data"]["id"]
 
 
-# How Alice gets an object of a view's noun: what stands in the path, for all actions or for one.
+def make_delivery_ids(account: Account) -> str:
+    """All of one webhook, so that a list of them is long."""
+    endpoint = Endpoint.objects.for_account(account).first() or make_webhook(account)
+    return f"{endpoint.public_id} {make_delivery(endpoint).public_id}"
+
+
+# How Alice gets an object of a view's noun: what stands in the path, for all actions or for one. Several ids are
+# separated by spaces.
 MAKE: dict[str, Callable[[Account], str]] = {
     "instances": lambda account: make_instance(account).public_id,
     "instances_start": lambda account: make_instance(account, state="stopped").public_id,
@@ -59,6 +68,8 @@ MAKE: dict[str, Callable[[Account], str]] = {
     "prices": lambda account: "instance.compute-1x",
     "members": lambda account: make_member(account, "developer").public_id,
     "members_resend": invite,
+    "webhooks": lambda account: make_webhook(account).public_id,
+    "deliveries": make_delivery_ids,
     "events": lambda account: make_key(account) and Event.objects.for_account(account).first().public_id,
 }
 
@@ -93,8 +104,8 @@ class Operation:
             return self.path
         makers = [MAKE[name] for name in (self.id, *_prefixes(self.id)) if name in MAKE]
         assert makers, f"Say in MAKE of tests/test_contract.py how Alice gets what {self.path} names ('{self.id}')"
-        start, _, rest = self.path.partition("{")
-        return start + makers[0](account) + rest.partition("}")[2]
+        ids = iter(makers[0](account).split())
+        return re.sub(r"{\w+}", lambda _: next(ids), self.path)
 
     def call(self, api: Api, path: str, **extra: Any) -> HttpResponse:
         return api.request(self.method, path.removeprefix("/v1"), self.body, **extra)

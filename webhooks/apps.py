@@ -5,4 +5,7 @@ from django.apps import AppConfig
 
 class WebhooksConfig(AppConfig):
     name = "webhooks"
-    label = "webhooks"
+    verbose_name = "Webhooks"
+
+    def ready(self) -> None:
+        from webhooks import events  # noqa: F401  (declares the event types)

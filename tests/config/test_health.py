@@ -15,12 +15,13 @@ from config import health, tasks
 @pytest.fixture(autouse=True)
 def everything_runs(monkeypatch, request):
     tasks.heartbeat()
+    cache.set(health.DISPATCHER, time.time())
     if "django_db" in request.keywords:
         request.getfixturevalue("db")
         Node.objects.update_or_create(name="local", defaults={"ok": True, "seen_at": timezone.now()})
     monkeypatch.setattr(health, "_migrated", False)
     yield
-    cache.delete(health.HEARTBEAT)
+    cache.delete_many([health.HEARTBEAT, health.DISPATCHER])
 
 
 @pytest.mark.django_db
@@ -35,6 +36,12 @@ def test_a_silent_worker_makes_it_unready_and_is_named(client):
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json() == {"status": "not ready", "missing": {"worker": "no worker has been heard for 20 s"}}
+
+
+@pytest.mark.django_db
+def test_a_silent_webhook_dispatcher_is_named_too(client):
+    cache.delete(health.DISPATCHER)
+    assert client.get("/readyz").json()["missing"] == {"dispatcher": "no webhook dispatcher has been heard for 20 s"}
 
 
 @pytest.mark.django_db

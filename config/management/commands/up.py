@@ -36,7 +36,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (asked for b
 
 
 class Command(BaseCommand):
-    help = "Start web, worker and node agent, with demo data, and stop them on Ctrl-C."
+    help = "Start web, worker, webhook dispatcher and node agent, with demo data, and stop them on Ctrl-C."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -59,6 +59,7 @@ class Command(BaseCommand):
             "LAMBDA_BASE_URL": os.environ.get("LAMBDA_BASE_URL", f"http://{shown}:{port}"),
             "PYTHONUNBUFFERED": "1",
         }
+        environment.setdefault("LAMBDA_WEBHOOK_ALLOW", "loopback")  # to try webhooks with a receiver on this machine
         if sys.stdout.isatty():
             environment["FORCE_COLOR"] = "1"
         if reload:
@@ -75,11 +76,12 @@ def processes(bind: str, environment: dict[str, str], lock: int, reload: bool) -
     node = [python, "-m", "node.agent", "--home", str(settings.LAMBDA_NODE_HOME), "--stop-instances-on-exit"]
     worker = [python, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "config", "worker"]
     worker += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    webhooks = [python, "-m", "django", "dispatch_webhooks"]
     web = [python, "-m", "gunicorn", "-c", "python:config.gunicorn", "--bind", bind, "config.wsgi:application"]
     web += ["--reload"] if reload else []
     return [
         Process(name, command, environment, keep_open=(lock,))
-        for name, command in (("node", node), ("worker", worker), ("web", web))
+        for name, command in (("node", node), ("worker", worker), ("hooks", webhooks), ("web", web))
     ]
 
 

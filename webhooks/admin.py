@@ -1,0 +1,76 @@
+from django.contrib import admin, messages
+
+from core.admin import ReadOnly
+from core.errors import LambdaError
+from webhooks.actions import deliveries, endpoints
+from webhooks.models import Attempt, Cursor, Delivery, Endpoint
+
+
+class Acting(ReadOnly):
+    """Facts that verbs change."""
+
+    def _each(self, request, queryset, verb):
+        for row in queryset:
+            try:
+                verb(row)
+            except LambdaError as refused:
+                messages.error(request, f"{row}: {refused.message}")
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(Acting):
+    list_display = ["url", "public_id", "account", "state", "failing_since", "failures", "created_at"]
+    list_filter = ["state"]
+    list_select_related = ["account"]
+    search_fields = ["url", "account__name"]
+    actions = ["enable", "disable"]
+
+    @admin.action(description="Enable", permissions=["view"])
+    def enable(self, request, queryset):
+        self._each(
+            request,
+            queryset.exclude(state="deleted"),
+            lambda row: endpoints.update(endpoint=row, by=request.user.actor, status="active"),
+        )
+
+    @admin.action(description="Disable (what waits is kept)", permissions=["view"])
+    def disable(self, request, queryset):
+        self._each(
+            request,
+            queryset.exclude(state="deleted"),
+            lambda row: endpoints.update(endpoint=row, by=request.user.actor, status="disabled"),
+        )
+
+
+class AttemptInline(admin.TabularInline):
+    model = Attempt
+    extra = 0
+    can_delete = False
+    fields = ["number", "at", "url", "status", "error", "duration_ms", "response_body"]
+    readonly_fields = ["number", "at", "url", "status", "error", "duration_ms", "response_body"]
+
+    def has_add_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Acting):
+    list_display = ["public_id", "event_type", "endpoint", "state", "attempts", "last_status", "next_attempt_at"]
+    list_filter = ["state", "event_type"]
+    list_select_related = ["endpoint"]
+    search_fields = ["endpoint__url", "event_id"]
+    inlines = [AttemptInline]
+    actions = ["send_again"]
+
+    @admin.action(description="Send again", permissions=["view"])
+    def send_again(self, request, queryset):
+        self._each(
+            request,
+            queryset.select_related("endpoint__account"),
+            lambda row: deliveries.redeliver(delivery=row, account=row.endpoint.account, by=request.user.actor),
+        )
+
+
+@admin.register(Cursor)
+class CursorAdmin(ReadOnly):
+    list_display = ["id", "event_seq"]

@@ -1,0 +1,274 @@
+"""The process that sends deliveries (`manage.py dispatch_webhooks`): which, when, and how many at once.
+
+Every endpoint has a lane: a few requests in flight, a short queue of claimed rows behind them, so a slow receiver holds
+up nobody else. Endpoints that fail share a fifth of the sockets, and one that does not even answer is only probed. The
+database is worked on by one thread, in turns: write down what came of attempts, read the log, claim. All that matters
+is in its rows; what is in memory may be lost at any moment, and comes due again when its lease ends.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+from uuid import UUID
+
+from django.core.cache import cache
+from django.db import DatabaseError, InterfaceError, connections
+from django.utils import timezone
+
+from core import ids
+from core.models import Event
+from webhooks import signing
+from webhooks.actions import attempts, deliveries
+from webhooks.actions.attempts import Claimed, Outcome
+from webhooks.models import Delivery, Endpoint
+from webhooks.models.cursor import HEARTBEAT
+from webhooks.models.delivery import LEASE, unsigned
+from webhooks.sender import AGENT, PATIENCE, attempt, open_session
+
+log = logging.getLogger(__name__)
+
+TURN = 0.1  # seconds between two looks at the database
+IN_FLIGHT = 4  # requests at once to one endpoint
+QUEUED = 100  # claimed rows behind them, of an endpoint that works
+SOCKETS = 500
+FAILING_SOCKETS = SOCKETS // 5
+SILENT = 5  # attempts in a row without any answer, after which an endpoint is only probed …
+PROBE_EVERY = 30.0  # … so often (seconds)
+REMEMBERED = 5000  # bodies of events
+LOOKUPS = 64  # names that are resolved at once: a name server that hangs must not hold up the others
+BEAT = 5.0  # seconds between two signs of life
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A claimed delivery with the body it will have, until `expires` (monotonic seconds)."""
+
+    claimed: Claimed
+    event_id: str
+    event_type: str
+    content: bytes
+    expires: float
+
+
+@dataclass
+class Lane:
+    endpoint: Endpoint
+    secrets: list[str]
+    waiting: deque[Item] = field(default_factory=deque)
+    flying: int = 0
+    silent: int = 0  # attempts in a row without any answer
+    rests_until: float = 0  # monotonic seconds
+    in_queue: bool = False  # for a socket
+
+    def room(self, endpoint: Endpoint) -> int:
+        """How many more rows it may claim; `endpoint` as it is now."""
+        if self.silent >= SILENT:
+            return 1 if not self.flying and not self.waiting and time.monotonic() >= self.rests_until else 0
+        taken = self.flying + len(self.waiting)
+        return (IN_FLIGHT if endpoint.failing else IN_FLIGHT + QUEUED) - taken
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a turn in the database found: the endpoints looked at that are active, with their secrets, and new work."""
+
+    endpoints: dict[UUID, tuple[Endpoint, list[str]]]
+    items: list[Item]
+
+
+class Dispatcher:
+    """All of one process. `run` until `stop` is called; at most `PATIENCE` seconds later everything is written down.
+
+    Lanes are changed in the loop's thread alone; the database's thread reads their numbers.
+    """
+
+    def __init__(self) -> None:
+        self.lanes: dict[UUID, Lane] = {}
+        self.queue: deque[Lane] = deque()  # lanes that wait for a socket
+        self.flying = 0
+        self.finished: list[Outcome] = []
+        self.unsent: list[Claimed] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.bodies: OrderedDict[int, tuple[str, str, bytes]] = OrderedDict()  # by seq: id, type, content
+        self.database = ThreadPoolExecutor(1, "database")
+        self.stopping = asyncio.Event()
+        self.beat_at = 0.0
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(LOOKUPS, "lookup"))
+        async with open_session() as self.session:
+            while not self.stopping.is_set():
+                began = loop.time()
+                well = await self._write_down()
+                watched = {key for key, lane in self.lanes.items() if lane.waiting}
+                turn = await self._in_database(lambda watched=watched: self._turn(watched))  # type: ignore[misc]
+                if turn:
+                    self._take(turn)
+                await self._pause(began + TURN - loop.time() if well and turn else 1.0)
+            await self._end()
+        await loop.run_in_executor(self.database, connections.close_all)
+        self.database.shutdown()
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.001)):
+                await self.stopping.wait()
+
+    async def _end(self) -> None:
+        """Hand back what was not sent; wait for what was, and write it down."""
+        for lane in self.lanes.values():
+            self._give_back(lane)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=PATIENCE)
+        await self._write_down()
+
+    async def _write_down(self) -> bool:
+        """What has finished, and what is handed back. Kept for the next turn while the database is away."""
+        outcomes, unsent, self.finished, self.unsent = self.finished, self.unsent, [], []
+
+        def work() -> bool:
+            if outcomes:
+                attempts.settle(outcomes=outcomes)
+            if unsent:
+                attempts.release(claimed=unsent)
+            return True
+
+        if await self._in_database(work):
+            return True
+        # Past its lease an outcome says nothing any more: somebody else attempts the delivery.
+        self.finished += [one for one in outcomes if timezone.now() - one.at < LEASE]
+        return False
+
+    async def _in_database(self, work: Callable[[], T]) -> T | None:
+        """What `work` answers in the database's thread; None, with a line in the log, where the database fails."""
+        return await asyncio.get_running_loop().run_in_executor(self.database, _guarded, work)
+
+    # --- In the database's thread
+
+    def _turn(self, watched: set[UUID]) -> Turn:
+        """Make deliveries of new events, and claim what there is room for. Looks at `watched` endpoints as well."""
+        if time.monotonic() >= self.beat_at:
+            self.beat_at = time.monotonic() + BEAT
+            cache.set(HEARTBEAT, time.time(), timeout=None)
+        deliveries.fan_out()
+        deliveries.replay_some()
+        due, now = attempts.due(), timezone.now()
+        rows = Endpoint.objects.filter(pk__in=watched.union(due), state="active") if due or watched else ()
+        endpoints = {endpoint.pk: (endpoint, endpoint.secrets(now)) for endpoint in rows}
+        rooms = self._rooms([endpoints[key][0] for key in due if key in endpoints])
+        claimed = attempts.claim(rooms=rooms) if rooms else []
+        return Turn(endpoints, self._items(claimed))
+
+    def _rooms(self, due: list[Endpoint]) -> dict[UUID, int]:
+        """How much each may claim. In another order each time, so that what is scarce is not always the first ones'."""
+        random.shuffle(due)
+        scarce = FAILING_SOCKETS - sum(lane.flying for lane in self.lanes.values() if lane.endpoint.failing)
+        rooms = {}
+        for endpoint in due:
+            room = self.lanes.get(endpoint.pk, Lane(endpoint, [])).room(endpoint)
+            if endpoint.failing:
+                room = min(room, scarce)
+                scarce -= max(room, 0)
+            if room > 0:
+                rooms[endpoint.pk] = room
+        return rooms
+
+    def _items(self, claimed: list[Claimed]) -> list[Item]:
+        expires = time.monotonic() + LEASE.seconds - 2 * PATIENCE
+        if missing := {one.event_seq for one in claimed} - self.bodies.keys():
+            columns = ("seq", "id", "type", "at", "subject_kind", "data")
+            for event in Event.objects.filter(seq__in=missing).values_list(*columns, named=True):
+                self.bodies[event.seq] = ids.encode(Event.prefix, event.id), event.type, unsigned(event)
+        items = [Item(one, *self.bodies[one.event_seq], expires) for one in claimed if one.event_seq in self.bodies]
+        while len(self.bodies) > REMEMBERED:
+            self.bodies.popitem(last=False)
+        return items
+
+    # --- In the loop's thread
+
+    def _take(self, turn: Turn) -> None:
+        """Bring the lanes up to date with what their owners changed, and start the new work."""
+        for key, (endpoint, secrets) in turn.endpoints.items():
+            lane = self.lanes.setdefault(key, Lane(endpoint, secrets))
+            lane.endpoint, lane.secrets = endpoint, secrets
+        for item in turn.items:
+            self.lanes[item.claimed.endpoint_id].waiting.append(item)
+        for key, lane in list(self.lanes.items()):
+            if lane.waiting and key not in turn.endpoints:
+                self._give_back(lane)  # it was disabled or deleted
+            elif lane.waiting:
+                self._pump(lane)
+            elif not lane.flying and not lane.silent and not lane.in_queue:
+                del self.lanes[key]
+
+    def _give_back(self, lane: Lane) -> None:
+        self.unsent += [item.claimed for item in lane.waiting]
+        lane.waiting.clear()
+
+    def _pump(self, lane: Lane) -> None:
+        """Start what the lane has waiting, as far as there are sockets; else it queues for one behind the others."""
+        while lane.waiting and lane.flying < IN_FLIGHT:
+            if self.flying >= SOCKETS:
+                if not lane.in_queue:
+                    lane.in_queue = True
+                    self.queue.append(lane)
+                return
+            item = lane.waiting.popleft()
+            if time.monotonic() > item.expires:
+                continue  # its claim is about to end: it comes due again
+            lane.flying += 1
+            self.flying += 1
+            task = asyncio.create_task(self._send(lane, item))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _send(self, lane: Lane, item: Item) -> None:
+        at = timezone.now()
+        signed = signing.sign(item.event_id, item.content, at, lane.secrets)
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": AGENT,
+            "X-Lambda-Event": item.event_type,
+            "X-Lambda-Delivery": ids.encode(Delivery.prefix, item.claimed.id),
+            "X-Lambda-Sequence": str(item.claimed.sequence),
+            **signed.headers,
+        }
+        outcome = Outcome(item.claimed, at, lane.endpoint.url, headers, signed.signature, jitter=random.random())  # noqa: S311
+        try:
+            await attempt(self.session, outcome, signed.body)
+        finally:
+            lane.flying -= 1
+            self.flying -= 1
+        self.finished.append(outcome)
+        lane.silent = lane.silent + 1 if outcome.status is None else 0
+        if lane.silent >= SILENT:
+            lane.rests_until = time.monotonic() + PROBE_EVERY
+        if self.queue:
+            self._start_next()
+        self._pump(lane)
+
+    def _start_next(self) -> None:
+        lane = self.queue.popleft()
+        lane.in_queue = False
+        self._pump(lane)
+
+
+def _guarded(work: Callable[[], T]) -> T | None:
+    try:
+        return work()
+    except (DatabaseError, InterfaceError) as trouble:
+        log.warning("the database does not do what it should; trying again: %s", trouble)
+        connections.close_all()
+        return None
