@@ -8,14 +8,12 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import resource
 import signal
-import socket
 import sys
 from pathlib import Path
 
-from node import client, errors, recovery
+from node import client, control, errors, recovery
 from node.fleet import Fleet
 from node.records import Home
 
@@ -36,25 +34,6 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--memory-mb", type=int, help="plan with so much memory of this machine (default: all)")
     return parser.parse_args(argv)
-
-
-def bind_control(path: Path) -> socket.socket:
-    """The control socket, open to this user only from its first moment. The home's lock says that no other agent is."""
-    if path.parent.name.startswith("lambda-") and not path.parent.exists():
-        path.parent.mkdir(mode=0o700)
-    facts = path.parent.stat()
-    if facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
-        raise SystemExit(
-            f"{path.parent} belongs to somebody else or is writable for others; remove it or use --socket."
-        )
-    path.unlink(missing_ok=True)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        control.bind(str(path))
-    finally:
-        os.umask(before)
-    return control
 
 
 class Control:
@@ -107,17 +86,17 @@ async def serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     fleet = Fleet(home, arguments.memory_mb)
-    control = Control(fleet)
+    answers = Control(fleet)
     path = arguments.socket or client.socket_path(home.path)
-    server = await asyncio.start_unix_server(control.serve, sock=bind_control(path), limit=REQUEST_BYTES)
+    server = await asyncio.start_unix_server(answers.serve, sock=control.bind(path), limit=REQUEST_BYTES)
     fleet.spawner.start()
     recovery.begin(fleet)
     fleet.spawn(fleet.trim_consoles())
     log.info("the node agent serves %s", home.path)
     await ended.wait()
     server.close()
-    if control.running:
-        await asyncio.wait(control.running, timeout=5)
+    if answers.running:
+        await asyncio.wait(answers.running, timeout=5)
     await fleet.close(arguments.stop_instances_on_exit)
     path.unlink(missing_ok=True)
     log.info("the node agent ends, %s", "with its instances" if arguments.stop_instances_on_exit else "instances go on")

@@ -28,9 +28,9 @@ class Unreachable(Exception):
         self.sent = sent
 
 
-def socket_path(home: Path) -> Path:
-    """Where the agent of `home` listens: there, or in a short private directory if that path is too long."""
-    path = home.absolute() / SOCKET
+def socket_path(home: Path, name: str = SOCKET) -> Path:
+    """Where the daemon of `home` listens: there, or in a short private directory if that path is too long."""
+    path = home.absolute() / name
     if len(os.fsencode(path)) <= LONGEST_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:16]

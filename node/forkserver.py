@@ -18,6 +18,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import struct
 import sys
 import termios
@@ -128,7 +129,10 @@ def launch(request: dict, report: socket.socket, fds: list[int]) -> None:
         sources = {name: os.open(path, os.O_PATH) for name, path in request["places"].items()}
         mount("none", STAGE, "tmpfs", MS_NOSUID, "mode=0755")
         for name, source in sources.items():
-            os.mkdir(f"{STAGE}/{name}")
+            if stat.S_ISDIR(os.fstat(source).st_mode):
+                os.mkdir(f"{STAGE}/{name}")
+            else:
+                os.close(os.open(f"{STAGE}/{name}", os.O_CREAT, 0o600))
             mount(f"/proc/self/fd/{source}", f"{STAGE}/{name}", None, MS_BIND | MS_REC)
         become_instance_root(*request["map"])
     place(fds)

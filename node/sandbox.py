@@ -21,6 +21,7 @@ USER = "lambda"
 USER_ID = 1000
 RANGE = 65536
 LOWEST_BASE = 1_700_003_840  # far from the ranges that useradd hands out (100000 and up) and a multiple of RANGE
+LOWEST_BASE_OF_FUNCTIONS = LOWEST_BASE + 1024 * RANGE  # theirs are never an instance's
 PROCESSES = 2048  # an instance's share of the machine's process ids
 START_SECONDS = 20.0
 NAMESPACES = CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWNET | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000
@@ -49,7 +50,7 @@ class Tier:
                 os.chown(path, self.base, self.base)
 
 
-def choose_tier(remembered: Path) -> Tier:
+def choose_tier(remembered: Path, lowest: int = LOWEST_BASE) -> Tier:
     """Root uses a range of ids that nobody else was given; the choice stays, because files on disk belong to it.
 
     Root of a container that has no such range, as a rootless one, is an ordinary user here.
@@ -64,7 +65,7 @@ def choose_tier(remembered: Path) -> Tier:
             with contextlib.suppress(ValueError):
                 _, first, count = line.split(":")
                 taken.append((int(first), int(first) + int(count)))
-    base = LOWEST_BASE
+    base = lowest
     while any(first < base + RANGE and base < end for first, end in taken):
         base += RANGE
     maps = [[int(part) for part in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
