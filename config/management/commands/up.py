@@ -24,6 +24,7 @@ MADE_HERE = (
     "queue",
     "cache",
     "node",
+    "runner",
     "mail",
     "static",
     "limits*",
@@ -36,7 +37,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  (asked for b
 
 
 class Command(BaseCommand):
-    help = "Start web, worker, webhook dispatcher and node agent, with demo data, and stop them on Ctrl-C."
+    help = "Start all of Lambda on this machine, with demo data, and stop it on Ctrl-C."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
@@ -74,6 +75,7 @@ def processes(bind: str, environment: dict[str, str], lock: int, reload: bool) -
     """The node agent comes first, as the others stand on it. Each keeps `lock` open until it has ended."""
     python = sys.executable
     node = [python, "-m", "node.agent", "--home", str(settings.LAMBDA_NODE_HOME), "--stop-instances-on-exit"]
+    runner = [python, "-m", "node.runner", "--home", str(settings.LAMBDA_RUNNER_HOME)]
     worker = [python, "-W", "ignore:You're running the worker", "-m", "celery", "-q", "-A", "config", "worker"]
     worker += ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     webhooks = [python, "-m", "django", "dispatch_webhooks"]
@@ -81,7 +83,7 @@ def processes(bind: str, environment: dict[str, str], lock: int, reload: bool) -
     web += ["--reload"] if reload else []
     return [
         Process(name, command, environment, keep_open=(lock,))
-        for name, command in (("node", node), ("worker", worker), ("hooks", webhooks), ("web", web))
+        for name, command in (("node", node), ("runner", runner), ("worker", worker), ("hooks", webhooks), ("web", web))
     ]
 
 
