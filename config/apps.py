@@ -1,4 +1,4 @@
-"""Registers the composition root as an app, for its management commands and its system checks."""
+"""Registers the composition root as an app, for its commands, its system checks, and what operators watch."""
 
 from django.apps import AppConfig
 
@@ -8,4 +8,6 @@ class ConfigConfig(AppConfig):
     label = "config"
 
     def ready(self) -> None:
-        from config import checks  # noqa: F401  (registers them)
+        from config import checks, errors, queue  # noqa: F401  (registers them)
+
+        errors.remember()

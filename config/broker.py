@@ -46,6 +46,16 @@ class Channel(virtual.Channel):
             return message
         raise Empty
 
+    def peek(self, queue: str) -> dict[str, Any] | None:
+        """The message that waits longest, which stays where it is."""
+        for path in self._messages(queue):
+            try:
+                message: dict[str, Any] = json.loads(path.read_text())
+                return message
+            except FileNotFoundError:
+                continue
+        return None
+
     def _size(self, queue: str) -> int:
         return len(self._messages(queue))
 

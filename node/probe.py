@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from node import errors, image, packages, sandbox
+from node import admission, errors, image, packages, sandbox
 from node.forkserver import STAGE
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ async def run(fleet: "Fleet") -> dict:
             "pids": "enforced",
             "disk": "none",
         },
+        "capacity": capacity(fleet),
     }
     try:
         packages.choose()
@@ -93,6 +94,18 @@ async def run(fleet: "Fleet") -> dict:
         reason, remedy = remedy_for(said)
         return {**facts, "ok": False, "reason": reason, "remedy": remedy}
     return facts
+
+
+def capacity(fleet: "Fleet") -> dict[str, float]:
+    """What the machine has, and what of it is used at this moment, by instances or by others."""
+    total, available = admission.memory()
+    return {
+        "vcpus": os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 2),
+        "memory_mb": total,
+        "memory_free_mb": available,
+        "disk_free_mb": fleet.home.free_disk_mb(),
+    }
 
 
 async def try_out(fleet: "Fleet") -> str | None:

@@ -381,7 +381,8 @@ def take_due(*, now: datetime, limit: int = 200) -> list[Instance]:
 @atomic_write()
 def note_node(*, name: str, capabilities: Any) -> Node:
     """What the driver says it can do, for requests to read."""
-    facts = {field: getattr(capabilities, field) for field in ("ok", "tier", "os", "limits", "reason", "remedy")}
+    fields = "ok tier os limits capacity reason remedy".split()
+    facts = {field: getattr(capabilities, field) for field in fields}
     node, _ = Node.objects.update_or_create(name=name, defaults=facts | {"seen_at": timezone.now()})
     known = Node.current()
     if known is None or known.ok != node.ok:

@@ -51,6 +51,8 @@ class Capabilities:
     remedy: str = ""
     limits: dict[str, Strength] = field(default_factory=dict)  # cpu, memory, pids, disk
     os: str = ""  # what an instance really runs, e.g. "Debian GNU/Linux 12 (bookworm)"
+    # vcpus, load (of one minute), memory_mb, memory_free_mb, disk_free_mb: as far as the node knows them
+    capacity: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ class Node(models.Model):
     tier = models.CharField(max_length=32, blank=True)
     os = models.CharField(max_length=128, blank=True)
     limits = models.JSONField(default=dict)
+    capacity = models.JSONField(default=dict, help_text="What it has and what is free of it: drivers/base.py.")
     reason = models.TextField(blank=True)
     remedy = models.TextField(blank=True)
     seen_at = models.DateTimeField(default=timezone.now)
