@@ -7,6 +7,7 @@ from accounts.api.api_keys import ApiKeys
 from accounts.api.audit_log import AuditLog
 from accounts.api.members import Members
 from accounts.views import account, api_keys, consent, device, members, oauth, oauth_apps, security, tokens, viewings
+from dashboard import palette
 
 v1 = [
     path("account", Account.as_view({"get": "retrieve", "patch": "update"})),
@@ -52,3 +53,15 @@ dashboard = [
     path("oauth/introspect", oauth.Introspect.as_view(), name="introspect"),
     path(".well-known/oauth-authorization-server", oauth.metadata, name="oauth_metadata"),
 ]
+palette.offer(
+    palette.Place("accounts:account", "Account", "building-2", "account:read", "Settings", words="plan name"),
+    palette.Place("accounts:members", "Members", "users", "members:read", "Settings", "m", "people team roles"),
+    palette.Place("accounts:api_keys", "API Keys", "braces", "api_keys:read", "Settings", "k", "secrets"),
+    palette.Place("accounts:tokens", "API Tokens", "ticket", "api_keys:read", "Settings", words="oauth jwt"),
+    palette.Place("accounts:oauth_apps", "OAuth Apps", "blocks", "api_keys:read", "Settings", words="clients"),
+    palette.action("accounts:api_key_create", "Create API key", "api_keys:write", "Settings"),
+    palette.action("accounts:token_create", "Generate API token", "api_keys:write", "Settings"),
+    palette.action("accounts:oauth_app_create", "Register OAuth app", "api_keys:write", "Settings"),
+    palette.action("accounts:member_invite", "Invite member", "members:write", "Settings", "user-plus"),
+    palette.action("accounts:account_create", "New account", group="Settings"),
+)

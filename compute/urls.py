@@ -5,6 +5,7 @@ from django.urls import path
 from compute.api.instances import Instances
 from compute.api.ssh_keys import SshKeys
 from compute.views import instances, ssh_keys
+from dashboard import palette
 
 v1 = [
     path("instances", Instances.as_view({"get": "list", "post": "create"})),
@@ -30,3 +31,10 @@ dashboard = [
     path("ssh-keys/new", ssh_keys.Create.as_view(), name="ssh_key_create"),
     path("ssh-keys/<id>/remove", ssh_keys.Remove.as_view(), name="ssh_key_remove"),
 ]
+palette.offer(
+    palette.Place("compute:instances", "Instances", "server", "instances:read", "Compute", "i", "servers machines vms"),
+    palette.Place("compute:ssh_keys", "SSH keys", "key-round", "ssh_keys:read", "Compute", "s"),
+    palette.action("compute:instance_create", "Create instance", "instances:create", "Compute"),
+    palette.action("compute:ssh_key_create", "Add SSH key", "ssh_keys:write", "Compute"),
+)
+palette.offer_things("instance", name="compute:instance", symbol="server", scope="instances:read", prefix="inst")

@@ -9,30 +9,39 @@ import accounts.urls
 import billing.urls
 import catalog.urls
 import compute.urls
-import webhooks.urls
 from api import views as api_views
 from api.events import Events, EventTypes
 from api.openapi import OpenApi
 from api.versions import Versions
-from config import docs, health, operations, views
+from config import docs, health, views
+from dashboard import palette
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("docs", docs.docs, name="docs"),
-    path("admin/health/", admin.site.admin_view(operations.health_page), name="operators_health"),
     path("admin/", admin.site.urls),
     # Whoever adds an address can reset the password with it: only after proving lately that it is them.
     path("accounts/email/", reauthentication_required(email, app="allauth.account"), name="account_email"),
     path("accounts/", include("allauth.urls")),
-    path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1, *billing.urls.v1, *webhooks.urls.v1])),
+    path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1, *billing.urls.v1])),
     path("v1/events", Events.as_view({"get": "list"})),
     path("v1/events/<id>", Events.as_view({"get": "retrieve"})),
     path("v1/event-types", EventTypes.as_view({"get": "list"})),
     path("v1/versions", Versions.as_view({"get": "list"})),
     path("v1/openapi.json", OpenApi.as_view({"get": "retrieve"})),
     re_path("^v1(/|$)", api_views.unknown),
+    path("search", palette.Search.as_view(), name="search"),
     path("", views.Home.as_view(), name="home"),
     path("", include((accounts.urls.dashboard, "accounts"))),
     path("", include((compute.urls.dashboard, "compute"))),
 ]
+
+palette.offer(
+    palette.Place("home", "Overview", "layout-dashboard", group="Main", key="o", words="home start"),
+    palette.Place("docs", "API reference", "book-open", group="Develop", words="docs documentation openapi"),
+    palette.Place("mfa_index", "Security", "lock-keyhole", group="Settings", words="passkey 2fa two-factor"),
+    palette.Place("account_email", "E-mail addresses", "mail"),
+    palette.Place("account_change_password", "Change password", "key-round"),
+    palette.Place("usersessions_list", "Sessions", "monitor-smartphone", words="devices browsers signed in"),
+)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Values = Sequence[float | None]
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -45,7 +45,7 @@ class Chart:
 
     title: str
     labels: Sequence[str]
-    series: Sequence[Sequence]  # type: ignore[type-arg]  (as a view finds it handy to write)
+    series: Sequence[Sequence[Any]]
     unit: str = ""
     stacked: bool = False
 

@@ -26,9 +26,13 @@ function toggleDialog(event, button) {
   dialog.open ? dialog.close() : dialog.showModal();
 }
 
+function remember(name, value) {
+  document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+}
+
 function setTheme(theme) {
   root.dataset.theme = theme;
-  document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+  remember("theme", theme);
   showTheme();
 }
 
@@ -63,4 +67,12 @@ document.addEventListener("mouseover", (event) => {
   time.title += `\n${new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" })}`;
 });
 
+// The language of an API call is chosen once for all of them.
+document.addEventListener("change", ({ target }) => {
+  if (!("language" in target.dataset)) return;
+  for (const other of document.querySelectorAll(`[data-language][value="${target.value}"]`)) other.checked = true;
+  remember("language", target.value);
+});
+
+document.querySelector(".toasts")?.showPopover?.(); // above an open dialog
 showTheme();

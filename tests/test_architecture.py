@@ -32,15 +32,18 @@ DASHBOARD = {
     "apps",
     "calls",
     "charts",
+    "palette",
     "forms",
     "pages",
     "templatetags/calls",
     "templatetags/charts",
+    "templatetags/palette",
     "templatetags/ui",
 }
 API = {
     "admin",
     "apps",
+    "bare",
     "browsable",
     "dry_run",
     "errors",

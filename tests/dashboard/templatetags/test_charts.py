@@ -20,7 +20,7 @@ def test_every_column_can_be_focused_and_the_same_numbers_are_in_a_table():
     assert 'aria-label="Mon: Succeeded 3, &lt;script&gt; 0"' in text
     assert re.findall("<td>(.*?)</td>", text) == ["3", "0", "1,500", "—"]
     assert "style=" not in text
-    ElementTree.fromstring(text.strip())
+    ElementTree.fromstring(text[text.index("<figure") :].strip())
 
 
 def test_a_chart_without_a_value_says_so_instead_of_drawing():

@@ -1,0 +1,95 @@
+// What the keyboard and the network do to signed-in pages: palette, shortcuts, a lost connection. Pages work without it.
+
+const byId = (id) => document.getElementById(id);
+const [lost, palette, query, found] = ["lost", "palette", "palette-query", "found"].map(byId);
+
+// Pages that keep themselves up to date are htmx's; the others do without its 16 kB.
+if (document.querySelector("[hx-get], [hx-post]"))
+  document.head.append(Object.assign(document.createElement("script"), { src: byId("shell").dataset.htmx }));
+
+async function look() {
+  const asked = query.value;
+  const answer = await fetch(`/search?q=${encodeURIComponent(asked)}`, { headers: { "HX-Request": "true" } }).catch(lose);
+  if (answer?.redirected) location.reload(); // signed out meanwhile
+  else if (answer?.ok && asked === query.value) {
+    found.innerHTML = await answer.text();
+    found.dataset.of = asked;
+  }
+}
+let typing;
+query.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(look, 80);
+});
+
+function open(asked) {
+  if (!palette.open) palette.showModal();
+  query.value = asked;
+  query.select();
+  look();
+}
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-open]");
+  if (!opener || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  open(opener.dataset.open);
+});
+
+// Links are links: the arrows move the focus between them, and Enter does what it does.
+palette.addEventListener("keydown", (event) => {
+  const lines = [...found.querySelectorAll("a, button")].filter((line) => line.checkVisibility());
+  const at = lines.indexOf(document.activeElement);
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) {
+    event.preventDefault();
+    (lines[at + step] ?? (step > 0 ? lines[0] : query)).focus();
+  } else if (event.key === "Enter" && at < 0 && lines.length && found.dataset.of === query.value && !event.isComposing) {
+    event.preventDefault();
+    lines[0].click();
+  } else if (at >= 0 && event.key.length === 1 && !event.ctrlKey && !event.metaKey) query.focus();
+});
+palette.addEventListener("click", (event) => event.target.closest("[data-set-theme]") && palette.close());
+
+let going = 0; // when g was pressed
+document.addEventListener("keydown", (event) => {
+  if (event.key?.toLowerCase() === "k" && (event.metaKey || event.ctrlKey)) {
+    event.preventDefault();
+    return palette.open ? palette.close() : open("");
+  }
+  if (event.target.closest?.("input, select, textarea, dialog") || event.metaKey || event.ctrlKey || event.altKey) return;
+  if (event.key === "/" || event.key === "?") {
+    event.preventDefault();
+    open(event.key === "/" ? "" : "?");
+  } else if (event.timeStamp - going < 1500) document.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
+  going = event.key === "g" ? event.timeStamp : 0;
+});
+
+// While the connection is lost the page asks every two seconds whether it is back, and then goes on by itself.
+let asking;
+function lose() {
+  lost.hidden = false;
+  asking ??= setInterval(async () => (await fetch("/healthz").catch(() => ({}))).ok && find(), 2000);
+}
+function find() {
+  lost.hidden = true;
+  asking = clearInterval(asking);
+}
+for (const name of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(name, lose);
+document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 502 && lose());
+document.addEventListener("htmx:afterOnLoad", find);
+addEventListener("offline", lose);
+document.addEventListener("submit", (event) => {
+  if (navigator.onLine || event.defaultPrevented) return;
+  event.preventDefault(); // the browser's own page would throw away what was typed
+  event.stopImmediatePropagation();
+  lose();
+}, true);
+
+// Who was signed out meanwhile is asked to sign in, not shown the sign-in page inside of a table.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (new URL(event.detail.xhr.responseURL).pathname.startsWith("/accounts/")) {
+    event.detail.shouldSwap = false;
+    location.reload();
+  }
+});
