@@ -86,6 +86,25 @@ class HasTag(models.Func):
         return self._compiled(compiler, "({0} @> jsonb_build_object({1}::text, {2}::text))")
 
 
+class HasWord(models.Func):
+    """Whether the JSON array in a column has this text."""
+
+    output_field = models.BooleanField()
+
+    def __init__(self, column: str, word: str):
+        super().__init__(F(column), Value(word))
+
+    def _compiled(self, compiler: Any, template: str) -> tuple[str, tuple[Any, ...]]:
+        (column, one), (word, two) = (compiler.compile(expression) for expression in self.source_expressions)
+        return template.format(column, word), (*one, *two)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
+        return self._compiled(compiler, "EXISTS (SELECT 1 FROM json_each({0}) AS word WHERE word.value = {1})")
+
+    def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
+        return self._compiled(compiler, "({0} @> jsonb_build_array({1}::text))")
+
+
 class MomentFilter(django_filters.Filter):
     field_class = MomentField
 
@@ -102,11 +121,31 @@ class AnyOf(django_filters.Filter):
 class Tags(django_filters.Filter):
     """`tag=env:prod&tag=team:web`: the row has all of them."""
 
-    field_class = TagsField
+    field_class: type[forms.Field] = TagsField
 
     def filter(self, rows: Any, wanted: list[tuple[str, str]]) -> Any:
         for key, value in wanted or []:
             rows = rows.filter(HasTag(self.field_name, key, value))
+        return rows
+
+
+class WordsField(forms.Field):
+    """A word, as often as one likes."""
+
+    widget = forms.MultipleHiddenInput
+
+    def clean(self, value: list[str] | None) -> list[str]:
+        return value or []
+
+
+class Words(Tags):
+    """`tag=login&tag=eu`: the row's list has all of them."""
+
+    field_class = WordsField
+
+    def filter(self, rows: Any, wanted: list[str]) -> Any:  # type: ignore[override]
+        for word in wanted or []:
+            rows = rows.filter(HasWord(self.field_name, word))
         return rows
 
 

@@ -52,11 +52,7 @@ def key_of(request: Request) -> str | None:
 
 def run(key: str, request: Any, handler: Callable[[], Response], *, bare: bool) -> Response | HttpResponse:
     """Answer from the store, or run `handler` and store its answer, in one commit."""
-    owner = request.auth.account.public_id if request.auth else "nobody"
-    digest = sha256("\n".join([owner, request.method, request.path, key]).encode()).hexdigest()
-    fingerprint = sha256(
-        request.META.get("QUERY_STRING", "").encode() + b"\n" + orjson.dumps(request.data, option=orjson.OPT_SORT_KEYS)
-    ).hexdigest()
+    digest, fingerprint = marks(key, request)
     with atomic_write():
         mine = IdempotencyRecord(digest=digest, fingerprint=fingerprint)
         IdempotencyRecord.objects.filter(digest=digest, created_at__lt=timezone.now() - KEPT).delete()
@@ -68,6 +64,15 @@ def run(key: str, request: Any, handler: Callable[[], Response], *, bare: bool) 
         found.status, found.sealed_body = response.status_code, _seal(key, body)
         found.save(update_fields=["status", "sealed_body"])
         return _answer(body, response)
+
+
+def marks(key: str, request: Any) -> tuple[str, str]:
+    """What the key stands for (account, method, path), and what was asked under it (query and body), as digests."""
+    owner = request.auth.account.public_id if request.auth else "nobody"
+    digest = sha256("\n".join([owner, request.method, request.path, key]).encode()).hexdigest()
+    body = request.data
+    said = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return digest, sha256(request.META.get("QUERY_STRING", "").encode() + b"\n" + said).hexdigest()
 
 
 def _claim(mine: IdempotencyRecord) -> IdempotencyRecord:

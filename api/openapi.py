@@ -159,6 +159,12 @@ class OperationSchema(AutoSchema):
     def get_request_serializer(self) -> type[Input] | None:
         return self._viewset.takes.get(self._viewset.action)
 
+    def _get_request_body(self, direction: str = "request") -> Json | None:
+        if raw := self._viewset.raw.get(self._viewset.action):
+            return {"required": True, "content": {raw.media_type: {"schema": raw.schema}}}
+        found: Json | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]
+        return found
+
     def get_serializer_name(self, serializer: serializers.Serializer[Any], direction: str) -> str:
         """`CreateInput` of `compute.api.instances` → `InstanceCreateInput`: the modules' own names are shorter."""
         noun = type(serializer).__module__.rpartition(".")[2].removesuffix("s")

@@ -31,8 +31,12 @@ def page(request: Request) -> tuple[int, int]:
 
 
 def cut(queryset: Any, page: int, limit: int) -> Any:
-    """The rows of a page. A deep one skips over keys alone, which are in the index, and then reads its few rows."""
-    start = (page - 1) * limit
+    """The rows of a page."""
+    return part(queryset, (page - 1) * limit, limit)
+
+
+def part(queryset: Any, start: int, limit: int) -> Any:
+    """`limit` rows after the first `start`. Deep in a list it skips over keys alone, which are in the index."""
     if start < DEEP:
         return queryset[start : start + limit]
     return queryset.filter(pk__in=queryset.values("pk")[start : start + limit])

@@ -30,13 +30,18 @@ def insist(wanted: str, lock: Callable[[], Any], act: Callable[[], Any]) -> Any:
         row = lock()
         if row is None:
             raise Invalid.field("If-Match", "If-Match is for a change of one thing; here is none yet", value=wanted)
-        if not _names(wanted, etag(row.version)):
-            raise PreconditionFailed(
-                f"It was changed in the meantime: you have {wanted[:100]}, the current version is {etag(row.version)}",
-                suggestion="Read it again, decide again, and send the ETag of that answer as If-Match.",
-                current_etag=etag(row.version),
-            )
+        check(wanted, row.version)
         return act()
+
+
+def check(wanted: str, version: int) -> None:
+    """Raises PreconditionFailed where If-Match does not name this version."""
+    if not _names(wanted, etag(version)):
+        raise PreconditionFailed(
+            f"It was changed in the meantime: you have {wanted[:100]}, the current version is {etag(version)}",
+            suggestion="Read it again, decide again, and send the ETag of that answer as If-Match.",
+            current_etag=etag(version),
+        )
 
 
 def unchanged(request: Any, response: HttpResponse) -> HttpResponse | None:

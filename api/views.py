@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
@@ -16,6 +15,7 @@ from rest_framework.viewsets import ViewSetMixin
 from api import dry_run, idempotency, limits, preconditions
 from api.errors import RateLimitExceeded, UnknownParameter
 from api.middleware import anonymous_key
+from api.parsers import RawBody
 from api.serializers import Input
 from core.errors import Invalid, NotFound
 
@@ -28,6 +28,7 @@ class ViewSet(ViewSetMixin, APIView):
     # The query parameters that each action understands: names described in api/openapi.py, or names with JSON Schemas.
     query: ClassVar[Mapping[str, AbstractSet[str] | Mapping[str, dict[str, Any]]]] = {}
     takes: ClassVar[Mapping[str, type[Input]]] = {}  # the body that each action reads; without one it must be empty
+    raw: ClassVar[Mapping[str, RawBody]] = {}  # actions that take bytes instead: `request.data` is them
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -81,7 +82,7 @@ class ViewSet(ViewSetMixin, APIView):
         allowed = set(self.understood())
         if unknown := sorted(set(request.query_params) - allowed):
             raise UnknownParameter.among(unknown, sorted(allowed))
-        if request.method in ("POST", "PUT", "PATCH") and action not in self.takes:
+        if request.method in ("POST", "PUT", "PATCH") and action not in {*self.takes, *self.raw}:
             Input.read(request)  # which has no fields: nothing may be said
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
@@ -157,7 +158,7 @@ def found(rows: Any, public_id: str) -> Any:
     return one(lambda key: rows.filter(**{rows.model.key_name: key}).first(), rows.model, public_id)
 
 
-def one(read: Callable[[UUID], Any], model: Any, public_id: str) -> Any:
+def one(read: Callable[[Any], Any], model: Any, public_id: str) -> Any:
     """What `read` finds for the key in a public id. Raises NotFound, whatever is wrong."""
     try:
         row = read(model.key(public_id))

@@ -29,6 +29,9 @@ LAMBDA_TRUSTED_PROXIES = env.words("LAMBDA_TRUSTED_PROXIES", [])
 # What runs the instances. "fake" is for tests of what stands above the driver.
 LAMBDA_DRIVER = env.choice("LAMBDA_DRIVER", ("local", "fake"))
 LAMBDA_NODE_HOME = LAMBDA_HOME / "node"
+# What runs the functions.
+LAMBDA_RUNNER = env.choice("LAMBDA_RUNNER", ("local", "fake"))
+LAMBDA_RUNNER_HOME = LAMBDA_HOME / "runner"
 # Where webhooks may be sent beyond the Internet: CIDRs, and `loopback` for http://127.0.0.1, [::1] and localhost.
 LAMBDA_WEBHOOK_ALLOW = env.targets("LAMBDA_WEBHOOK_ALLOW")
 # What several machines share: limits, revocation, cache and task queue. One machine needs none.
@@ -302,6 +305,10 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LAMBDA_HOME / "beat")
 CELERY_BEAT_SCHEDULE = {
     # `expires` (seconds): after an outage one sweep is enough.
     "compute.sweep": {"task": "compute.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "functions.ingest": {"task": "functions.ingest", "schedule": 0.5, "options": {"expires": 1}},
+    "functions.dispatch": {"task": "functions.dispatch", "schedule": 2.0, "options": {"expires": 2}},
+    "functions.sweep": {"task": "functions.sweep", "schedule": 5.0, "options": {"expires": 5}},
+    "functions.prune": {"task": "functions.prune", "schedule": 3600.0, "options": {"expires": 3600}},
     "accounts.seal_audit_log": {"task": "accounts.seal_audit_log", "schedule": 1.0, "options": {"expires": 1}},
     "config.heartbeat": {"task": "config.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "accounts.warn_of_expiring_keys": {

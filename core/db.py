@@ -175,9 +175,9 @@ def insert(row: M) -> M:
     sql, fields, made = _insert_statement(type(row), connection.vendor)
     values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(f"{sql} RETURNING {made.column}" if made else sql, values)
         if made:
-            setattr(row, made, cursor.fetchone()[0])
+            setattr(row, made.attname, cursor.fetchone()[0])
     row._state.adding, row._state.db = False, "default"
     return row
 
@@ -199,9 +199,10 @@ def upsert(rows: Sequence[M], *, unique: Sequence[str], changing: Sequence[str] 
 
 
 @cache
-def _insert_statement(model: type[models.Model], vendor: str) -> tuple[str, list[Column], str | None]:
+def _insert_statement(model: type[models.Model], vendor: str) -> "tuple[str, list[Column], Column | None]":
+    """The statement, whose values it takes, and the key that the database makes."""
     made = [field for field in model._meta.concrete_fields if isinstance(field, models.AutoField)]
     fields = [field for field in model._meta.concrete_fields if field not in made and not field.has_db_default()]
     names = ", ".join(str(field.column) for field in fields)
     sql = f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({', '.join(['%s'] * len(fields))})"
-    return (f"{sql} RETURNING {made[0].column}", fields, made[0].attname) if made else (sql, fields, None)
+    return sql, fields, made[0] if made else None

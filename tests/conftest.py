@@ -18,6 +18,7 @@ from django.db import connection
 from accounts import uses
 from api import limits
 from core import epoch
+from tests.make import runner
 from tests import make
 
 hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes is the neighbours' business
@@ -58,6 +59,7 @@ def _no_test_pays_for_another() -> None:
     epoch.advance()
     uses.forget()
     cache.clear()  # allauth counts its mails and sign-ins there
+    runner().reset()  # its journal is a file, which no rollback shortens
     if limits.limiter.cache_info().currsize:
         limits.limiter().forget()
     if settings.LAMBDA_REDIS_URL:

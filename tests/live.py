@@ -47,6 +47,7 @@ class Live:
             "LAMBDA_DATABASE_URL": database,
             "LAMBDA_REDIS_URL": redis,
             "LAMBDA_DRIVER": "fake",
+            "LAMBDA_RUNNER": "fake",
             "LAMBDA_LOG_LEVEL": "ERROR",
             "LAMBDA_NO_BOOTSTRAP": "1",
         }

@@ -27,6 +27,12 @@ from compute.drivers.base import Endpoint, Observed
 from compute.drivers.fake import FakeDriver
 from compute.models import Instance, SshKey
 from core.context import SYSTEM
+from functions.actions import functions
+from functions.drivers import open_driver as open_runner
+from functions.drivers.fake import FakeDriver as FakeRunner
+from functions.models import Function
+from functions.calls import runner_name
+from functions.tasks import reconcile
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Delivery
 from webhooks.models import Endpoint as Webhook
@@ -191,6 +197,31 @@ def make_webhook(account: Account, **fields: Any) -> Webhook:
 def make_delivery(endpoint: Webhook) -> Delivery:
     """A pending delivery of a test event."""
     return deliveries.test(endpoint=endpoint, by=SYSTEM)
+
+
+SOURCE = "def handler(event, context):\n    return event\n"
+
+
+def make_function(account: Account | None = None, *, state: str = "active", **fields: Any) -> Function:
+    """A function that verbs and workers have brought to `state`, by the scripted runner."""
+    account = account or make_account()
+    wanted = {"name": f"function-{next(_numbers)}", "runtime": "python3.11", "handler": "app.handler"} | fields
+    code = {} if state == "created" else {"code": {"inline": SOURCE}}
+    function = functions.create(account=account, by=SYSTEM, **(code | wanted))
+    if state == "failed":
+        runner().break_builds(runner_name(function.pk), "Runtime.ImportModuleError", "No module named 'missing'")
+    if state != "created":
+        reconcile(function_id=str(function.pk))
+    if state == "deprecated":
+        functions.deprecate(function=function, by=SYSTEM, message="Use another")
+    if state == "deleting":
+        functions.delete(function=function, by=SYSTEM)
+    return Function.objects.select_related("account__plan").get(pk=function.pk)
+
+
+def runner() -> FakeRunner:
+    """The scripted runner that web and workers of the tests talk to."""
+    return open_runner(settings.LAMBDA_RUNNER, settings.LAMBDA_RUNNER_HOME)  # type: ignore[return-value]
 
 
 def machines() -> FakeDriver:

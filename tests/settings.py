@@ -9,7 +9,7 @@ import tempfile
 _home = tempfile.mkdtemp(prefix="lambda-test-", dir="/tmp")
 atexit.register(shutil.rmtree, _home, ignore_errors=True)
 os.environ["LAMBDA_HOME"] = _home
-os.environ["LAMBDA_DRIVER"] = "fake"
+os.environ["LAMBDA_DRIVER"] = os.environ["LAMBDA_RUNNER"] = "fake"
 os.environ["LAMBDA_LOG_LEVEL"] = "WARNING"
 os.environ.pop("LAMBDA_MODE", None)
 
