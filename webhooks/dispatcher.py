@@ -252,6 +252,8 @@ class Dispatcher:
             lane.flying -= 1
             self.flying -= 1
         self.finished.append(outcome)
+        if not outcome.delivered:
+            self._give_back(lane)  # whoever fails keeps no queue
         lane.silent = lane.silent + 1 if outcome.status is None else 0
         if lane.silent >= SILENT:
             lane.rests_until = time.monotonic() + PROBE_EVERY
