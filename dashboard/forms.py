@@ -1,8 +1,24 @@
-"""What forms of every app do alike: show a verb's refusal beside the field that it is about."""
+"""What forms of every app do alike: tell a verb's refusal beside its field, be sent once, notice another editor."""
+
+import re
+import time
+from collections.abc import Callable
+from functools import wraps
+from hashlib import sha256
+from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.timesince import timesince
 
 from core.errors import Invalid, LambdaError
+from core.models import Event, Row
+from dashboard.models import SHOWN, SentForm
+
+TOKEN = re.compile(r"\w{22}")  # as `{% once %}` makes it
+PATIENCE = 10  # seconds that a second click waits for the first
 
 
 def explain(form: forms.BaseForm, refused: LambdaError) -> None:
@@ -12,3 +28,74 @@ def explain(form: forms.BaseForm, refused: LambdaError) -> None:
         form.add_error(error.field if error.field in form.fields else None, error.message)
     if not errors:
         form.add_error(None, " ".join(filter(None, [refused.message, refused.suggestion])))
+
+
+def once(post: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Decorates a view's `post` whose form has `{% once %}`: sent twice, it is carried out once.
+
+    The second click waits for the first and is led to where that went. A form that was refused (422) can be mended and
+    sent again. After a crash nobody can tell whether it was carried out, so the reader is asked to look.
+    """
+
+    @wraps(post)
+    def sent(view: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not TOKEN.fullmatch(request.POST.get("once", "")):
+            return post(view, request, *args, **kwargs)
+        # With all that was typed: who goes back, types another name and sends it again means another thing.
+        typed = [(name, request.POST.getlist(name)) for name in sorted(request.POST) if name != "csrfmiddlewaretoken"]
+        digest = sha256(f"{request.user.pk}\n{request.path}\n{typed}".encode()).hexdigest()
+        if not SentForm.claim(digest):
+            return _again(request, digest)
+        try:
+            response = post(view, request, *args, **kwargs)
+        except BaseException:
+            SentForm.release(digest)
+            raise
+        if response.status_code >= 400:
+            SentForm.release(digest)
+        else:
+            SentForm.finish(digest, response.headers.get("Location", SHOWN))
+        return response
+
+    return sent
+
+
+def _again(request: HttpRequest, digest: str) -> HttpResponse:
+    deadline = time.monotonic() + PATIENCE
+    while (known := SentForm.objects.filter(digest=digest).first()) and not known.answer:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    if known and known.answer not in ("", SHOWN):
+        return redirect(known.answer)
+    return render(request, "dashboard/sent.html", {"shown": bool(known and known.answer)}, status=409)
+
+
+class EditForm(forms.Form):
+    """A form over a row that others may change as well: the later of two editors is told, and loses nothing typed.
+
+    `row` is the row as it is now. The form carries the version that its reader saw.
+    """
+
+    version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, row: Row, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.row = row
+        self.initial["version"] = row.version
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = dict(super().clean() or self.cleaned_data)
+        if cleaned.pop("version", None) not in (None, self.row.version):
+            data: Any = self.data.copy()  # type: ignore[attr-defined]
+            data[self.add_prefix("version")] = str(self.row.version)
+            self.data = data
+            raise ValidationError(f"{self._who()} What you typed is still here: save again to keep it.")
+        return cleaned
+
+    def _who(self) -> str:
+        event = Event.objects.filter(subject_id=self.row.pk).first()
+        if event is None:
+            return "This was changed meanwhile."
+        name = event.actor_name or "Lambda"
+        return f"{name} changed this {timesince(event.at, depth=1)} ago, while you had it open."

@@ -34,6 +34,7 @@ DASHBOARD = {
     "charts",
     "palette",
     "forms",
+    "models",
     "pages",
     "templatetags/calls",
     "templatetags/charts",
@@ -76,7 +77,7 @@ WRITES = {"save", "create", "update", "delete", "bulk_create", "bulk_update", "g
 OF_ROWS = {"update_fields", "using", "force_insert", "force_update"}
 # Where rows may be changed: the verbs, and what they stand on.
 WRITERS = re.compile(
-    r"(^|/)(actions|migrations|models)/|^core/|^api/(idempotency|limits|models|tasks)\.py$|^config/demo\.py$"
+    r"(^|/)(actions|migrations|models)/|^core/|^api/(idempotency|limits|models|tasks)\.py$|^dashboard/models\.py$|^config/demo\.py$"
 )
 
 

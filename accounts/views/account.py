@@ -14,9 +14,10 @@ from accounts.actions import accounts, members
 from accounts.middleware import SESSION_KEY, act_for
 from accounts.models import User
 from core.errors import LambdaError
+from dashboard.forms import EditForm, once
 
 
-class AccountForm(forms.Form):
+class AccountForm(EditForm):
     name = forms.CharField(max_length=100, label="Name")
     require_mfa = forms.BooleanField(
         required=False,
@@ -35,10 +36,12 @@ class Settings(LoginRequiredMixin, View):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         account = request.account
-        return self._page(request, AccountForm(initial={"name": account.name, "require_mfa": account.require_mfa}))
+        return self._page(
+            request, AccountForm(row=account, initial={"name": account.name, "require_mfa": account.require_mfa})
+        )
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        form = AccountForm(request.POST)
+        form = AccountForm(request.POST, row=request.account)
         if not form.is_valid():
             return self._page(request, form)
         accounts.update(account=request.account, by=request.by, **form.cleaned_data)
@@ -60,6 +63,7 @@ class Create(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/account/create.html", {"form": NewForm()})
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = NewForm(request.POST)
         if not form.is_valid():

@@ -15,6 +15,7 @@ from accounts.adapter import INVITATION
 from accounts.middleware import act_for
 from accounts.models import Membership
 from core.errors import Invalid, LambdaError
+from dashboard.forms import once
 from dashboard.pages import find_or_404
 
 # What each role is for, in the words of the role table.
@@ -51,6 +52,7 @@ class Invite(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._page(request, InviteForm())
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = InviteForm(request.POST)
         if not form.is_valid():

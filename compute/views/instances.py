@@ -15,7 +15,7 @@ from compute.drivers.base import DriverError
 from compute.models import Instance, SshKey
 from core.errors import LambdaError
 from core.models import Event
-from dashboard.forms import explain
+from dashboard.forms import explain, once
 from dashboard.pages import find_or_404, show_form
 
 PAGE = 50
@@ -73,6 +73,7 @@ class Create(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         return show_form(request, self.template, InstanceForm(account=request.account))
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = InstanceForm(request.POST, account=request.account)
         if form.is_valid():

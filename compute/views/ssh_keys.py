@@ -10,7 +10,7 @@ from django.views import View
 from compute.actions import ssh_keys
 from compute.models import SshKey
 from core.errors import LambdaError
-from dashboard.forms import explain
+from dashboard.forms import explain, once
 from dashboard.pages import find_or_404
 
 
@@ -38,6 +38,7 @@ class Create(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         return render(request, "compute/ssh_keys/create.html", {"form": SshKeyForm()})
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = SshKeyForm(request.POST)
         if form.is_valid():

@@ -14,6 +14,7 @@ from django import template
 from django.forms import BoundField, Form
 from django.template import Context
 from django.urls import NoReverseMatch, reverse
+from django.utils.crypto import get_random_string
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -169,6 +170,12 @@ def _described(bound: BoundField) -> SafeString | str:
 
 
 @register.simple_tag
+def once() -> SafeString:
+    """Goes into a form whose view's `post` is decorated with `dashboard.forms.once`."""
+    return format_html('<input type="hidden" name="once" value="{}">', get_random_string(22))
+
+
+@register.simple_tag
 def fields(form: Form) -> SafeString:
     """Every field of a form, after what is wrong with the form as a whole."""
     return format_html("{}{}", form_errors(form), format_html_join("", "{}", ((field(bound),) for bound in form)))
@@ -244,7 +251,7 @@ def tone(event_type: str) -> str:
 def happened(event_type: str, whole: bool = False) -> str:
     """`instance.started` in words: `Started`, or `Instance started` where the noun is not plain from the page."""
     words = event_type if whole else event_type.rpartition(".")[2]
-    for plain, spoken in ((".", " "), ("_", " "), ("api key", "API key"), ("ssh key", "SSH key")):
+    for plain, spoken in ((".", " "), ("_", " "), ("oauth", "OAuth"), ("api ", "API "), ("ssh key", "SSH key")):
         words = words.replace(plain, spoken)
     return words[:1].upper() + words[1:]
 
