@@ -137,6 +137,12 @@ def _covers(pattern: str, scope: str) -> bool:
 ROLE_SCOPES: dict[str, frozenset[str]] = {role: frozenset(expand(patterns)) for role, patterns in ROLES.items()}
 
 
+def spoken(noun: str) -> str:
+    """`ssh_keys` as people write it: SSH keys."""
+    words = noun.replace("_", " ")
+    return words.replace("ssh", "SSH").replace("api", "API").replace("ips", "IPs")
+
+
 def summary(scopes: Iterable[str]) -> str:
     """A list of scopes as a person would say it, e.g. "All of instances; read catalog"."""
     held = set(scopes)
@@ -148,7 +154,7 @@ def summary(scopes: Iterable[str]) -> str:
     for noun, actions in ACTIONS.items():
         has = [action for action in actions if f"{noun}:{action}" in held]
         if has:
-            name = noun.replace("_", " ")
+            name = spoken(noun)
             parts.append(f"all of {name}" if len(has) == len(actions) and len(has) > 1 else f"{', '.join(has)} {name}")
     text = "; ".join(parts) or "Nothing"
     return text[0].upper() + text[1:]

@@ -10,6 +10,7 @@ import billing.urls
 import catalog.urls
 import compute.urls
 import functions.urls
+from accounts.views import sessions
 from api import views as api_views
 from api.events import Events, EventTypes
 from api.openapi import OpenApi
@@ -24,6 +25,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     # Whoever adds an address can reset the password with it: only after proving lately that it is them.
     path("accounts/email/", reauthentication_required(email, app="allauth.account"), name="account_email"),
+    path("accounts/sessions/", sessions.List.as_view(), name="usersessions_list"),
     path("accounts/", include("allauth.urls")),
     path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1, *billing.urls.v1, *functions.urls.v1])),
     path("v1/events", Events.as_view({"get": "list"})),

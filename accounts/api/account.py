@@ -7,20 +7,11 @@ from rest_framework import serializers
 
 from accounts import models
 from accounts.actions import accounts
+from accounts.models.limit import limits
 from api.events import ActorOut
 from api.renderers import Answer, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet
-from catalog.models import Plan
-from core.models import Counter
-
-# Name, the plan's field that limits it, and the counter that says how many there are.
-COUNTED = [
-    ("instances", "max_instances", "instance"),
-    ("vcpus", "max_vcpus", "vcpu"),
-    ("ssh_keys", "max_ssh_keys", "ssh_key"),
-    ("functions", "max_functions", "function"),
-]
 
 
 class UpdateInput(Input):
@@ -107,17 +98,10 @@ class Account(ViewSet):
 
     def limits(self, request) -> Answer[Page[LimitOut]]:
         """List what the plan allows, and how much of it is used."""
-        plan = Plan.objects.get(pk=request.account.plan_id)
-        counts = dict(Counter.objects.filter(account_id=request.account.pk).values_list("kind", "count"))
-        keys = models.ApiKey.objects.filter(account=request.account).working().count()
         rate = request._request.rate_decision
-        rows: list[LimitOut] = [
-            {"name": name, "limit": getattr(plan, field), "used": counts.get(kind, 0), "unit": "count"}
-            for name, field, kind in COUNTED
-        ]
-        rows.append({"name": "api_keys", "limit": plan.max_api_keys, "used": keys, "unit": "count"})
         used = rate.limit - rate.remaining
-        rows.insert(0, {"name": "requests", "limit": rate.limit, "used": used, "unit": "per hour"})
+        rows: list[LimitOut] = [{"name": "requests", "limit": rate.limit, "used": used, "unit": "per hour"}]
+        rows += [{**row._asdict(), "unit": "count"} for row in limits(request.account)]
         return Answer(Page(rows, 1, len(rows), len(rows)))
 
     def whoami(self, request) -> Answer[WhoAmIOut]:

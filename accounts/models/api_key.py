@@ -28,7 +28,9 @@ from core.errors import NotAllowed
 from core.models import Row
 
 STATUSES = ["active", "expiring", "retiring", "expired", "revoked"]
+ENDED = STATUSES[3:]
 EXPIRING = timedelta(days=14)
+UNUSED = timedelta(days=30)
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SPELLING = re.compile(r"(?:λ_|lambda_)?(sk_[0-9A-Za-z]{38})")
@@ -159,6 +161,19 @@ class ApiKey(Row):
         if self.expires_at and self.expires_at < now + EXPIRING:
             return "expiring"
         return "active"
+
+    @property
+    def works(self) -> bool:
+        return self.status not in ENDED
+
+    @property
+    def rotatable(self) -> bool:
+        return self.status in ("active", "expiring")
+
+    @property
+    def unused(self) -> bool:
+        """Open to whoever finds it, and missed by nobody."""
+        return self.works and (self.last_used_at or self.created_at) < timezone.now() - UNUSED
 
     def event_data(self) -> dict[str, str]:
         return {"api_key_id": self.public_id, "name": self.name, "status": self.status}

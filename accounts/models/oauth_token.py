@@ -87,6 +87,10 @@ class OAuthToken(Row):
         return bool(self.app.client_id == DASHBOARD)
 
     @property
+    def works(self) -> bool:
+        return self.status == "active"
+
+    @property
     def status(self) -> str:
         if self.revoked_at:
             return "revoked"

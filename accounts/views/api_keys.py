@@ -1,6 +1,7 @@
-"""Settings → API Keys: list, create (shown once), rotate, revoke."""
+"""Settings → API Keys: list, one key and its use, create (shown once), change, rotate, revoke."""
 
 from datetime import timedelta
+from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -10,39 +11,102 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
+from django_htmx.http import HTMX_STOP_POLLING
 
 from accounts.actions import api_keys
-from accounts.models import ApiKey
-from accounts.models.api_key import Secret
-from accounts.scopes import summary
-from accounts.views.permissions import PermissionsForm
+from accounts.models import ApiKey, RecentUse
+from accounts.models.api_key import ENDED, Secret
+from accounts.scopes import compact, summary
+from accounts.views.permissions import PermissionsForm, words
 from accounts.views.security import GuardedView
+from accounts.views.uses import add_sparks, traffic, usage
 from core.errors import LambdaError
+from core.models import Event
+from dashboard.calls import Call
 from dashboard.forms import explain
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_form
 
-EXPIRY = [("7", "7 days"), ("30", "30 days"), ("90", "90 days (recommended)"), ("365", "1 year"), ("never", "Never")]
-OVERLAPS = [("0", "at once"), ("1", "after 1 hour"), ("24", "after 24 hours"), ("168", "after 7 days")]
+PATH = "/v1/account/api-keys"
+PAGE = 50
+EXPIRY = [("90", "90 days"), ("7", "7 days"), ("30", "30 days"), ("365", "1 year"), ("never", "Never")]
+OVERLAPS = [("24", "After 24 hours"), ("0", "At once"), ("1", "After 1 hour"), ("168", "After 7 days")]
 
 
-class KeyForm(PermissionsForm):
-    expiry = forms.ChoiceField(label="Expires after", choices=EXPIRY, initial="90")
+class AddressesForm(forms.Form):
+    name = forms.CharField(max_length=100, label="Name", help_text="Where it is used, e.g. “CI deploys”.")
     allowed_cidrs = forms.CharField(
         label="Allowed addresses",
         required=False,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="One address or network a line, e.g. 203.0.113.0/24. Empty: from everywhere.",
+        widget=forms.Textarea(attrs={"rows": 3, "placeholder": "203.0.113.7\n203.0.113.0/24", "spellcheck": "false"}),
+        help_text="One address or network a line. Empty: from everywhere.",
     )
+
+
+class KeyForm(PermissionsForm, AddressesForm):
+    expiry = forms.ChoiceField(label="Expires after", choices=EXPIRY, initial="90")
+
+    @property
+    def ends(self) -> list[tuple[str, str, Any]]:
+        """(value, label, when that is) of each choice."""
+        now = timezone.now()
+        return [
+            (value, label, None if value == "never" else now + timedelta(days=int(value))) for value, label in EXPIRY
+        ]
 
 
 class List(LoginRequiredMixin, View):
     scopes = {"GET": "api_keys:read"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        keys = list(ApiKey.objects.for_account(request.account)[:200])
+        ended = request.GET.get("show") == "ended"
+        number = request.GET.get("page", "1")
+        page = int(number) if number.isdecimal() and 0 < int(number) < 10_000 else 1
+        rows = ApiKey.objects.for_account(request.account).with_status()
+        rows = rows.filter(status_now__in=ENDED) if ended else rows.exclude(status_now__in=ENDED)
+        found = list(rows[(page - 1) * PAGE : page * PAGE + 1])
+        keys = found[:PAGE]
+        add_sparks(keys)
         for key in keys:
             key.scope_summary = summary(key.scopes)
-        return render(request, "accounts/api_keys/list.html", {"keys": keys, "overlaps": OVERLAPS})
+        context = {"keys": keys, "ended": ended, "page": page, "more": len(found) > PAGE, "calls": calls()}
+        return render(request, "accounts/api_keys/list.html", context)
+
+
+class Detail(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = find_or_404(ApiKey.objects.for_account(request.account).select_related("replaced_by"), id)
+        recent = list(RecentUse.objects.of(key))
+        context = {"key": key, "overlaps": OVERLAPS, "calls": calls(key), **words(key.scopes)}
+        context |= usage(request, key, recent) | traffic(key, recent)
+        if "events:read" in request.membership.scopes:
+            context["events"] = Event.objects.for_account(request.account).filter(subject_id=key.pk)[:10]
+        return render(request, "accounts/api_keys/detail.html", context)
+
+
+class Seen(LoginRequiredMixin, View):
+    """Asked again and again by the page of a new key, until the key's first request is seen."""
+
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = find(request, id)
+        context = {"used": key, "url": request.path}
+        status = HTMX_STOP_POLLING if key.first_used_at or not key.works else 200
+        return render(request, "accounts/_seen.html", context, status=status)
+
+
+class Traffic(LoginRequiredMixin, View):
+    """Who still uses a key that has a successor, asked again and again until its end."""
+
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = find(request, id)
+        context = traffic(key, RecentUse.objects.of(key))
+        status = 200 if key.works else HTMX_STOP_POLLING
+        return render(request, "accounts/api_keys/_traffic.html", context, status=status)
 
 
 class Create(GuardedView):
@@ -53,7 +117,7 @@ class Create(GuardedView):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         form = KeyForm(request.POST, grantable=request.membership.scopes)
-        if not form.is_valid():
+        if not form.is_valid() or "review" in request.POST:
             return self._form(request, form)
         expiry = form.cleaned_data["expiry"]
         try:
@@ -74,7 +138,39 @@ class Create(GuardedView):
         return reveal(request, key, secret)
 
     def _form(self, request: HttpRequest, form: KeyForm) -> HttpResponse:
-        return render(request, "accounts/api_keys/create.html", {"form": form}, status=422 if form.errors else 200)
+        context = {"in_words": form.in_words(), "address": request.client_ip}
+        return show_form(request, "accounts/api_keys/create.html", form, **context)
+
+
+class Change(LoginRequiredMixin, View):
+    """Another name or other addresses. What a key may do never changes: make another one."""
+
+    scopes = {"GET": "api_keys:write"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        key = find(request, id)
+        initial = {"name": key.name, "allowed_cidrs": "\n".join(key.allowed_cidrs)}
+        return self._form(request, AddressesForm(initial=initial), key)
+
+    def post(self, request: HttpRequest, id: str) -> HttpResponse:
+        form = AddressesForm(request.POST)
+        if not form.is_valid():
+            return self._form(request, form, find(request, id))
+        try:
+            key = api_keys.update(
+                key=managed(request, id),
+                by=request.by,
+                name=form.cleaned_data["name"],
+                allowed_cidrs=form.cleaned_data["allowed_cidrs"].split(),
+            )
+        except LambdaError as refused:
+            explain(form, refused)
+            return self._form(request, form, find(request, id))
+        messages.success(request, f"“{key.name}” is changed, from the next request on.")
+        return redirect("accounts:api_key", id=id)
+
+    def _form(self, request: HttpRequest, form: AddressesForm, key: ApiKey) -> HttpResponse:
+        return show_form(request, "accounts/api_keys/change.html", form, key=key, address=request.client_ip)
 
 
 class Rotate(GuardedView):
@@ -96,7 +192,7 @@ class Rotate(GuardedView):
         except LambdaError as refused:
             messages.error(request, refused.message)
             return redirect("accounts:api_keys")
-        return reveal(request, key, secret)
+        return reveal(request, key, secret, replaced=find(request, id))
 
 
 class Revoke(LoginRequiredMixin, View):
@@ -126,9 +222,30 @@ def managed(request: HttpRequest, id: str) -> ApiKey:
     return key
 
 
-def reveal(request: HttpRequest, key: ApiKey, secret: Secret) -> HttpResponse:
+def calls(key: ApiKey | None = None) -> list[Call]:
+    """What the buttons of the page do, as calls."""
+    if key is None:
+        example = {"name": "ci", "scopes": ["instances:*", "catalog:read"], "allowed_cidrs": ["203.0.113.0/24"]}
+        return [Call("List the keys", "GET", PATH), Call("Create a key", "POST", PATH, example)]
+    path = f"{PATH}/{key.public_id}"
+    return [
+        Call("Get this key", "GET", path),
+        Call("Make another like it", "POST", PATH, {"name": key.name, "scopes": compact(key.scopes)}),
+        Call("Rename it", "PATCH", path, {"name": "a new name"}),
+        Call("Rotate it", "POST", f"{path}/rotate", {"overlap_hours": 24}),
+        Call("Revoke it", "DELETE", path),
+    ]
+
+
+def reveal(request: HttpRequest, key: ApiKey, secret: Secret, replaced: ApiKey | None = None) -> HttpResponse:
     """The only page that ever holds the secret: never cached, never in a URL, a message or the session."""
-    context = {"key": key, "secret": secret.key, "secret_ascii": secret.key_ascii, "base_url": settings.LAMBDA_BASE_URL}
+    context = {
+        "key": key,
+        "secret": secret.key,
+        "secret_ascii": secret.key_ascii,
+        "base_url": settings.LAMBDA_BASE_URL,
+        "replaced": replaced,
+    }
     response = render(request, "accounts/api_keys/created.html", context)
     response["Cache-Control"] = "no-store"
     return response

@@ -18,7 +18,7 @@ from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
 from dashboard.forms import explain
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_form
 
 
 class AppForm(PermissionsForm):
@@ -56,7 +56,7 @@ class Create(GuardedView):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         form = AppForm(request.POST, grantable=request.membership.scopes)
-        if not form.is_valid():
+        if not form.is_valid() or "review" in request.POST:
             return self._form(request, form)
         try:
             app, secret = oauth_apps.create(
@@ -75,7 +75,7 @@ class Create(GuardedView):
         return reveal(request, app, secret)
 
     def _form(self, request: HttpRequest, form: AppForm) -> HttpResponse:
-        return render(request, "accounts/oauth_apps/create.html", {"form": form}, status=422 if form.errors else 200)
+        return show_form(request, "accounts/oauth_apps/create.html", form, in_words=form.in_words())
 
 
 class Rotate(GuardedView):

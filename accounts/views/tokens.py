@@ -1,4 +1,4 @@
-"""Account Settings → API Tokens: list, generate (shown once), revoke. Apps that people let in are in the same list."""
+"""Account Settings → API Tokens: list, one and its use, generate (shown once), revoke. Apps that were let in, too."""
 
 from django.conf import settings
 from django.contrib import messages
@@ -6,18 +6,21 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
+from django_htmx.http import HTMX_STOP_POLLING
 
 from accounts.actions import oauth_tokens
 from accounts.actions.oauth_tokens import Issued
-from accounts.models import OAuthToken
+from accounts.models import OAuthToken, RecentUse
 from accounts.models.oauth_app import DASHBOARD
 from accounts.models.oauth_token import ACCESS_LIFE, FAMILY_LIFE
 from accounts.scopes import summary
-from accounts.views.permissions import PermissionsForm
+from accounts.views.permissions import PermissionsForm, words
 from accounts.views.security import GuardedView
+from accounts.views.uses import add_sparks, usage
 from core.errors import LambdaError
+from core.models import Event
 from dashboard.forms import explain
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_form
 
 
 class List(LoginRequiredMixin, View):
@@ -25,11 +28,38 @@ class List(LoginRequiredMixin, View):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         tokens = list(OAuthToken.objects.for_account(request.account).of_people()[:200])
+        add_sparks(tokens)
         for token in tokens:
             token.scope_summary = summary(token.scopes)
         made = [token for token in tokens if token.made_here]
         context = {"made": made, "let_in": [token for token in tokens if not token.made_here]}
         return render(request, "accounts/tokens/list.html", context)
+
+
+class Detail(LoginRequiredMixin, View):
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        token = find(request, id)
+        context = usage(request, token, list(RecentUse.objects.of(token))) | {
+            "token": token,
+            "life": ACCESS_LIFE.days,
+            **words(token.scopes),
+        }
+        if "events:read" in request.membership.scopes:
+            context["events"] = Event.objects.for_account(request.account).filter(subject_id=token.pk)[:10]
+        return render(request, "accounts/tokens/detail.html", context)
+
+
+class Seen(LoginRequiredMixin, View):
+    """Asked again and again by the page of a new token, until its first request is seen."""
+
+    scopes = {"GET": "api_keys:read"}
+
+    def get(self, request: HttpRequest, id: str) -> HttpResponse:
+        token = find(request, id)
+        status = HTMX_STOP_POLLING if token.first_used_at or not token.works else 200
+        return render(request, "accounts/_seen.html", {"used": token, "url": request.path}, status=status)
 
 
 class Create(GuardedView):
@@ -40,7 +70,7 @@ class Create(GuardedView):
 
     def post(self, request: HttpRequest) -> HttpResponse:
         form = PermissionsForm(request.POST, grantable=request.membership.scopes)
-        if not form.is_valid():
+        if not form.is_valid() or "review" in request.POST:
             return self._form(request, form)
         try:
             token, issued = oauth_tokens.generate(
@@ -57,8 +87,8 @@ class Create(GuardedView):
         return reveal(request, token, issued)
 
     def _form(self, request: HttpRequest, form: PermissionsForm) -> HttpResponse:
-        context = {"form": form, "life": ACCESS_LIFE.days, "family_life": FAMILY_LIFE.days}
-        return render(request, "accounts/tokens/create.html", context, status=422 if form.errors else 200)
+        lives = {"life": ACCESS_LIFE.days, "family_life": FAMILY_LIFE.days}
+        return show_form(request, "accounts/tokens/create.html", form, in_words=form.in_words(), **lives)
 
 
 class Revoke(LoginRequiredMixin, View):

@@ -63,7 +63,7 @@ def test_the_api_opens_to_a_role_what_the_table_gives_it(operation, role):
 # Pages without a scope: they show what the role may read, or belong to the user and not to the account.
 OF_EVERYBODY = {
     "home", "search", "account_create", "account_switch", "account_leave", "second_factor", "invitation", "viewing_end",
-    "authorize", "device", "device_authorization", "token", "oauth_revoke", "introspect",
+    "authorize", "device", "device_authorization", "token", "oauth_revoke", "introspect", "usersessions_list",
 }  # fmt: skip
 # How Alice gets what stands in a page's address, by the beginning of its name.
 MAKE = {

@@ -72,7 +72,7 @@ def test_only_who_may_everything_is_an_owner_or_admin():
         ([], "Nothing"),
         (["functions:invoke"], "Invoke functions"),
         (["instances:*", "catalog:read"], "All of instances; read catalog"),
-        (["ssh_keys:write", "instances:read", "instances:power"], "Read, power instances; write ssh keys"),
+        (["ssh_keys:write", "instances:read", "instances:power"], "Read, power instances; write SSH keys"),
     ],
 )
 def test_a_summary_reads_like_a_sentence(patterns, text):
