@@ -31,7 +31,7 @@ STUCK_AFTER = timedelta(seconds=60)  # in a state that passes by itself: creatin
 SHOWN = 50  # rows of each kind
 LOOKED_AT = 5_000  # events: failures further back are the log's business
 LATE = 10.0  # seconds that a nudge may wait, or that the audit log's seals may be behind
-BEATS = {"Worker": health.HEARTBEAT, "Clock": queue.CLOCK}
+BEATS = {"Worker": health.HEARTBEAT, "Clock": queue.CLOCK, "Webhook dispatcher": health.DISPATCHER}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def processes(nodes: list[Node]) -> list[Fact]:
             said = "Never heard, or not since its cache was emptied." if key not in beats else f"Heard {age:.0f} s ago."
             facts.append(Fact(name, "ready" if age < health.HEARTBEAT_AGE else "error", said))
     except (OSError, RedisError) as failure:
-        facts.append(Fact("Cache", "error", f"It does not answer, so nobody knows of worker and clock: {failure}"))
+        facts.append(Fact("Cache", "error", f"It does not answer, so nobody knows of the others: {failure}"))
     for node in nodes:
         age = timezone.now() - node.seen_at
         late = age > health.NODE_AGE

@@ -15,13 +15,14 @@ from api import views as api_views
 from api.events import Events, EventTypes
 from api.openapi import OpenApi
 from api.versions import Versions
-from config import docs, health, views
+from config import docs, health, operations, views
 from dashboard import palette
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("docs", docs.docs, name="docs"),
+    path("admin/health/", admin.site.admin_view(operations.health_page), name="operators_health"),
     path("admin/", admin.site.urls),
     # Whoever adds an address can reset the password with it: only after proving lately that it is them.
     path("accounts/email/", reauthentication_required(email, app="allauth.account"), name="account_email"),

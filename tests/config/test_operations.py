@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def everything_runs():
     tasks.heartbeat()
-    cache.set(queue.CLOCK, time.time())
+    cache.set_many(dict.fromkeys([queue.CLOCK, health.DISPATCHER], time.time()))
     capacity = {"vcpus": 8, "load": 1.5, "memory_mb": 16384, "memory_free_mb": 8192, "disk_free_mb": 102400}
     node = {"ok": True, "seen_at": timezone.now(), "limits": {"cpu": "enforced"}, "capacity": capacity}
     Node.objects.update_or_create(name="local", defaults=node)
@@ -60,7 +60,7 @@ def test_it_is_for_operators_alone(client):
     assert make.sign_in(make.make_user()).get("/admin/health/").status_code == 302
 
 
-@pytest.mark.parametrize(("name", "key"), [("Worker", health.HEARTBEAT), ("Clock", queue.CLOCK)])
+@pytest.mark.parametrize(("name", "key"), [("Worker", health.HEARTBEAT), ("Clock", queue.CLOCK), ("Webhook dispatcher", health.DISPATCHER)])
 def test_what_is_silent_is_named(browser, name, key):
     cache.set(key, time.time() - 100)
     found = page(browser)
