@@ -45,7 +45,7 @@ class ExecutionOut(TypedDict):
     attempt: Annotated[int, like(1)]
     status: Annotated[str, {"enum": STATES}]
     error: FunctionErrorOut | None
-    result: Annotated[Any, "Of an asynchronous one, up to 256 KiB; a synchronous one was answered."]
+    result: Annotated[Any, "Of an asynchronous one that is read by itself, up to 256 KiB."]
     queued_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
@@ -71,7 +71,8 @@ class RedrivenOut(TypedDict):
 
 
 def representation(row: Execution, function: Function) -> ExecutionOut:
-    result = orjson.loads(bytes(row.answer)) if row.trigger == "async" and row.answer is not None else None
+    kept = row.__dict__.get("answer") if row.trigger == "async" else None  # a list leaves it in the database
+    result = orjson.loads(bytes(kept)) if kept is not None else None
     return {
         "id": row.public_id,
         "function_id": function.public_id,
@@ -132,7 +133,7 @@ class Executions(ViewSet):
     def list(self, request, id: str) -> Answer[Page[ExecutionOut]]:
         """List what a function ran."""
         function = self.row(request, id)
-        rows = Execution.objects.of(function).defer("event")
+        rows = Execution.objects.of(function)
         return ExecutionFilters.listing(request, rows, lambda row: representation(row, function))
 
     def retrieve(self, request, id: str, execution: str) -> Answer[ExecutionOut]:
@@ -153,10 +154,6 @@ class Executions(ViewSet):
         text = _log_of(function, wanted) if wanted else _recent_log(function)
         lines = text.splitlines()[-tail:]
         return Answer({"function_id": function.public_id, "lines": lines, "log": "\n".join(lines)})
-
-
-def _execution(function: Function, execution: str) -> Execution | None:
-    return one(lambda key: Execution.objects.of(function).defer("event").filter(pk=key).first(), Execution, execution)
 
 
 def _awaited(function: Function, execution: str) -> Execution:
@@ -205,7 +202,7 @@ class DeadLetters(ViewSet):
         function = self.row(request, id)
         limit, offset = window(request)
         rows = Execution.objects.dead(function)
-        items = [representation(row, function) for row in rows.defer("event")[offset : offset + limit]]
+        items = [representation(row, function) for row in rows[offset : offset + limit]]
         return listed(request, items, rows.count())
 
     def redrive(self, request, id: str) -> Accepted[RedrivenOut]:

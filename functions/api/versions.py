@@ -14,7 +14,7 @@ from functions.api.invocations import FunctionErrorOut
 from functions.models import Function, FunctionVersion
 
 
-class VersionOut(TypedDict):
+class FunctionVersionOut(TypedDict):
     version: Annotated[int, like(3)]
     status: Annotated[str, {"enum": ["building", "ready", "failed"]}]
     live: Annotated[bool, "Whether it is the one that is invoked."]
@@ -34,7 +34,7 @@ class VersionOut(TypedDict):
     created_at: datetime
 
 
-def representation(row: FunctionVersion, live: int | None) -> VersionOut:
+def representation(row: FunctionVersion, live: int | None) -> FunctionVersionOut:
     return {
         "version": row.number,
         "status": row.state,
@@ -66,7 +66,7 @@ class FunctionVersions(ViewSet):
     def rows(self, request) -> Any:
         return Function.objects.for_account(request.account)
 
-    def list(self, request, id: str) -> Answer[Page[VersionOut]]:
+    def list(self, request, id: str) -> Answer[Page[FunctionVersionOut]]:
         """List the versions of a function."""
         function = self.row(request, id)
         rows = FunctionVersion.objects.of(function)
