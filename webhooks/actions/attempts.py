@@ -69,16 +69,18 @@ class Outcome:
 
 
 # The endpoints that have something due, by leaps along the index: as many steps as there are endpoints with pending
-# deliveries, however many deliveries each has.
+# deliveries, however many deliveries each has. Ordered wholly as the index is, so that no other is chosen.
 _DUE = """
 WITH RECURSIVE lane(id) AS (
     SELECT endpoint_id FROM (
-        SELECT endpoint_id FROM webhooks_delivery WHERE state = 'pending' ORDER BY endpoint_id LIMIT 1
+        SELECT endpoint_id FROM webhooks_delivery WHERE state = 'pending'
+        ORDER BY endpoint_id, next_attempt_at, id LIMIT 1
     ) AS first
     UNION ALL
-    SELECT (SELECT d.endpoint_id FROM webhooks_delivery AS d WHERE d.state = 'pending' AND d.endpoint_id > lane.id
-            ORDER BY d.endpoint_id LIMIT 1)
-    FROM lane WHERE lane.id IS NOT NULL
+    SELECT (
+        SELECT d.endpoint_id FROM webhooks_delivery AS d WHERE d.state = 'pending' AND d.endpoint_id > lane.id
+        ORDER BY d.endpoint_id, d.next_attempt_at, d.id LIMIT 1
+    ) FROM lane WHERE lane.id IS NOT NULL
 )
 SELECT e.id FROM lane JOIN webhooks_endpoint AS e ON e.id = lane.id
 WHERE e.state = 'active' AND EXISTS (
