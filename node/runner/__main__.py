@@ -13,7 +13,7 @@ from pathlib import Path
 from node import client, control
 from node.runner import wire
 from node.runner.daemon import Connection
-from node.runner.runner import Runner
+from node.runner.runner import Runner, Settings
 
 log = logging.getLogger("node.runner")
 
@@ -25,6 +25,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--keep-warm", type=float, default=600.0, help="seconds before an unused worker ends")
     parser.add_argument("--ready-python", type=int, default=3, help="sandboxes kept ready for Python (default: 3)")
     parser.add_argument("--ready-node", type=int, default=2, help="sandboxes kept ready for each Node (default: 2)")
+    parser.add_argument("--init-seconds", type=float, default=10.0, help="longest that loading a function may take")
     return parser.parse_args(argv)
 
 
@@ -50,8 +51,13 @@ async def serve(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    ready = {"python": arguments.ready_python, "node": arguments.ready_node}
-    runner = Runner(home, arguments.memory_mb or whole * 3 // 4, arguments.keep_warm, ready)
+    settings = Settings(
+        memory_mb=arguments.memory_mb or whole * 3 // 4,
+        keep_warm=arguments.keep_warm,
+        init_seconds=arguments.init_seconds,
+        ready={"python": arguments.ready_python, "node": arguments.ready_node},
+    )
+    runner = Runner(home, settings)
     path = client.socket_path(home, wire.SOCKET)
     server = await loop.create_unix_server(lambda: Connection(runner), sock=control.bind(path))
     runner.begin()

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_QUEUE = 100
-INIT_SECONDS = 10.0
 MOST_CALLS, LONGEST_LIFE = 100_000, 3600.0  # then a worker is replaced
 OURS = ("Function.Timeout", "Runtime.OutOfMemory", "Runtime.ExitError", "Runtime.ProtocolError", "Init.Timeout")
 FROZEN_AFTER = 0.1  # seconds without a call
@@ -152,6 +151,7 @@ class Lane:
         self._finish(worker, call, None if kind == b"O" else self._read_failure(body), body if kind == b"O" else b"")
         old = worker.calls >= MOST_CALLS or time.monotonic() - worker.born > LONGEST_LIFE
         if kind == b"Z" or old or self._is_outdated(worker):
+            self.lost = "replaced"
             worker.kill("retired")
         else:
             self._rest(worker)
@@ -248,7 +248,7 @@ class Lane:
         except OSError as error:
             log.error("limits of %s: %s", self.function, error)
         cold.assigned = time.monotonic()
-        cold.timer = self.loop.call_later(INIT_SECONDS, self._init_timed_out, worker)
+        cold.timer = self.loop.call_later(self.runner.settings.init_seconds, self._init_timed_out, worker)
         worker.assign(self, revision, code)
 
     def _unavailable(self, revision: Revision, cold: Cold, reason: str) -> None:
@@ -281,7 +281,7 @@ class Lane:
 
     def _init_timed_out(self, worker: Worker) -> None:
         if worker in self.starting:
-            text = f"Loading the function took longer than {INIT_SECONDS:.0f} seconds."
+            text = f"Loading the function took longer than {self.runner.settings.init_seconds:g} seconds."
             self._init_failed(worker, failure("Init.Timeout", text), "init")
 
     def _init_failed(self, worker: Worker, error: dict[str, Any], why: str) -> None:

@@ -33,6 +33,15 @@ def resident(pids: list[int]) -> int:
     return total
 
 
+def proportional(pids: list[int]) -> int:
+    """Bytes that these processes hold together; what n share counts an n-th for each."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:
+            total += sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+    return total
+
+
 class Memory:
     """Of one sandbox. `pid` is its bootstrap's."""
 
@@ -41,6 +50,7 @@ class Memory:
         self.highest = 0  # as far as we have looked
         self.peak_fd = self._open(groups, PEAKS)
         self.kills_fd = self._open(groups, KILLS)
+        self.peak()  # it may end before it is asked again
 
     @staticmethod
     def _open(groups: list[Path], names: tuple[str, ...]) -> int:
@@ -62,11 +72,14 @@ class Memory:
                         break
         return self.highest
 
-    def look(self) -> int:
-        """Bytes used now by its processes, for where no cgroup limits them."""
-        now = resident([self.pid, *descendants(self.pid)])
+    def exceeds(self, limit: int) -> bool:
+        """Whether its processes hold more bytes than that now; for where no cgroup limits them."""
+        pids = [self.pid, *descendants(self.pid)]
+        now = resident(pids)
+        if now > limit and len(pids) > 1:
+            now = proportional(pids)  # exact, but costs much more
         self.highest = max(self.highest, now)
-        return now
+        return now > limit
 
     def was_killed(self) -> bool:
         """Whether the kernel ended a process of it for want of memory."""

@@ -12,7 +12,6 @@ from node.runner.worker import Worker
 
 log = logging.getLogger(__name__)
 
-READY = {"python": 3, "node": 2}  # sandboxes kept ready of each runtime
 AT_ONCE = 2  # made at the same time: more would only share the same cores
 AGAIN_SECONDS = 10.0  # after a failure
 
@@ -20,11 +19,11 @@ AGAIN_SECONDS = 10.0  # after a failure
 class Pool:
     """`claim` hands out a sandbox that nobody has used. Start with `refill`."""
 
-    def __init__(self, maker: Sandboxes, runtimes: list[Runtime], ready: dict[str, int] | None = None) -> None:
+    def __init__(self, maker: Sandboxes, runtimes: list[Runtime], ready: dict[str, int]) -> None:
         self.maker = maker
         self.runtimes = {runtime.name: runtime for runtime in runtimes}
         self.ready: dict[str, list[Worker]] = {name: [] for name in self.runtimes}
-        self.wanted = {name: (ready or READY)[runtime.family] for name, runtime in self.runtimes.items()}
+        self.wanted = {name: ready[runtime.family] for name, runtime in self.runtimes.items()}
         self.making = asyncio.Semaphore(AT_ONCE)
         self.short = asyncio.Event()
         self.problem: errors.NodeError | None = None  # why none can be made here

@@ -90,12 +90,12 @@ def unpack(data: bytes, target: Path) -> None:
     """Write the members of a zip below `target`, as files and directories that everybody may read."""
     target.mkdir()
     target.chmod(0o755)
-    left = MOST_BYTES
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
             if len(members) > MOST_FILES:
                 raise errors.Fatal(f"The code has {len(members)} files; {MOST_FILES} are allowed.")
+            check_size(sum(member.file_size for member in members))
             for member in members:
                 name = PurePosixPath(member.filename)
                 kind = (member.external_attr >> 16) & 0o170000
@@ -108,7 +108,7 @@ def unpack(data: bytes, target: Path) -> None:
                     make_directories(place, target)
                     continue
                 make_directories(place.parent, target)
-                left -= write(archive, member, place, left)
+                write(archive, member, place)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise errors.Fatal(f"The code cannot be unpacked: {error}.") from None
 
@@ -120,17 +120,16 @@ def make_directories(place: Path, target: Path) -> None:
         place = place.parent
 
 
-def write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, left: int) -> int:
-    """Unpack one file and return its size; what its header says about that is not believed."""
-    size = 0
+def check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        raise errors.Fatal(f"The code is larger than {MOST_BYTES >> 20} MB unpacked.")
+
+
+def write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> None:
+    """Unpack one file: as many bytes as its header says, or it is refused."""
     with archive.open(member) as source, place.open("xb") as file:
-        while chunk := source.read(1 << 16):
-            size += len(chunk)
-            if size > left:
-                raise errors.Fatal(f"The code is larger than {MOST_BYTES >> 20} MB unpacked.")
-            file.write(chunk)
+        shutil.copyfileobj(source, file, 1 << 20)
     place.chmod(0o755 if member.external_attr >> 16 & 0o111 else 0o644)
-    return size
 
 
 def read(place: Path) -> Code:

@@ -9,6 +9,7 @@ import os
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,25 @@ LOOK_SECONDS = 0.05
 WATCH_SECONDS = 0.02  # over memory, where no cgroup does it
 SYNC_SECONDS = 0.1
 TIDY_SECONDS = 1.0
+CLOSE_SECONDS = 10.0  # for sandboxes to end; milliseconds, but on a machine with much else to do
 RECENT = 64  # logs kept of what has ended, until the platform has them
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a node runs functions; `ready` counts sandboxes for each family of runtimes."""
+
+    memory_mb: int  # promised to workers together
+    keep_warm: float = 600.0  # seconds before an unused worker ends
+    init_seconds: float = 10.0  # for loading a function
+    ready: dict[str, int] = field(default_factory=lambda: {"python": 3, "node": 2})
 
 
 class Runner:
     """One node's functions. Made inside the event loop; `begin` starts what goes on by itself."""
 
-    def __init__(self, home: Path, memory_mb: int, keep_warm: float, ready: dict[str, int] | None = None) -> None:
+    def __init__(self, home: Path, settings: Settings) -> None:
+        self.settings = settings
         self.journal = Journal(home / "journal")
         self.store = Store(home / "code")
         self.spawner = Spawner()
@@ -44,9 +57,7 @@ class Runner:
         self.groups = cgroups.Cgroups(home)
         self.maker = Sandboxes(home, self.groups, self.spawner)
         self.runtimes = runtimes.find()
-        self.pool = Pool(self.maker, self.runtimes, ready)
-        self.memory_limit_mb = memory_mb
-        self.keep_warm = keep_warm
+        self.pool = Pool(self.maker, self.runtimes, settings.ready)
         self.memory_mb = 0  # promised to workers
         self.revisions: dict[str, Revision] = {}
         self.lanes: dict[str, Lane] = {}
@@ -80,12 +91,12 @@ class Runner:
         """End everything. What runs is written down as lost at the next start."""
         for task in list(self.tasks):
             task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()
         self.spawner.close()  # all sandboxes end with it
         self.journal.sync()
-        for _ in range(100):
-            self.maker.tidy()
-            if not self.maker.slots and not self.maker.leftover:
-                break
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while not self.maker.remove_all() and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel tells nobody
             await asyncio.sleep(0.02)
         self.groups.close()
 
@@ -109,10 +120,10 @@ class Runner:
         if len(lane.busy) + len(lane.idle) + len(lane.starting) >= revision.max_concurrency:
             for worker in lane.idle[:1]:
                 lane.retire(worker, "new_version")  # it must be of another revision, or it would have been used
-        while self.memory_mb + revision.memory_mb > self.memory_limit_mb:
+        while self.memory_mb + revision.memory_mb > self.settings.memory_mb:
             idle = [(since, other, worker) for other in self.lanes.values() for worker, since in other.since.items()]
             if not idle:
-                return "node_memory_mb", self.memory_limit_mb
+                return "node_memory_mb", self.settings.memory_mb
             _, other, worker = min(idle, key=lambda entry: entry[0])
             other.retire(worker, "evicted")
         self.memory_mb += revision.memory_mb
@@ -168,7 +179,7 @@ class Runner:
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()
             for lane in list(self.lanes.values()):
-                lane.look_after(now, self.keep_warm)
+                lane.look_after(now, self.settings.keep_warm)
 
     async def _watch(self) -> None:
         """End what uses more memory than it may. Best effort: only as often as we look."""
@@ -176,7 +187,7 @@ class Runner:
             await asyncio.sleep(WATCH_SECONDS)
             for lane in list(self.lanes.values()):
                 for worker in [*lane.busy, *(key for key in lane.starting if isinstance(key, Worker))]:
-                    if worker.memory is not None and worker.memory.look() > worker.reserved_mb << 20:
+                    if worker.memory is not None and worker.memory.exceeds(worker.reserved_mb << 20):
                         worker.kill("memory")
 
     async def _sync(self) -> None:
@@ -247,7 +258,7 @@ class Runner:
             "starting": sum(len(lane.starting) for lane in lanes),
             "queued": sum(len(lane.queue) for lane in lanes),
             "cold_starts": dict(self.cold_starts),
-            "memory_mb": {"used": self.memory_mb, "limit": self.memory_limit_mb},
+            "memory_mb": {"used": self.memory_mb, "limit": self.settings.memory_mb},
             "journal_lag_seconds": self.journal.lag_seconds(),
             "pid": os.getpid(),
         }

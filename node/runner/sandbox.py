@@ -56,11 +56,8 @@ class Sandboxes:
         self.bwrap, self.bwrap_home = find_bwrap()
         self.counted = "memory" in groups.controllers
         self.slots: set[int] = set()
-        self.leftover: list[list[Path]] = []  # groups that still had a process in them
+        self.leftover = [[group] for group in self.existing()]  # to be removed: of a runner that was killed, at first
         self.devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for place in {*groups.parents.values()}:
-            for old in place.glob("fn-*"):  # an earlier runner's; its sandboxes ended with it
-                self.leftover.append([old])
 
     def options(self, runtime: Runtime, code: Path | None) -> tuple[list[str], dict[str, Path]]:
         """bwrap's options, and as root the places that they name below STAGE."""
@@ -157,6 +154,13 @@ class Sandboxes:
         self.slots.discard(slot)
         if groups:
             self.leftover.append(groups)
+
+    def existing(self) -> list[Path]:
+        return [group for parent in {*self.groups.parents.values()} for group in parent.glob("fn-*")]
+
+    def remove_all(self) -> bool:
+        """Remove every group there is; False while one still has a process in it."""
+        return not [group for group in self.existing() if not cgroups.remove([group])]
 
     def tidy(self) -> None:
         """Remove the groups of ended sandboxes. Blocking."""

