@@ -17,6 +17,7 @@ from api.openapi import OpenApi
 from api.versions import Versions
 from config import docs, health, operations, views
 from dashboard import palette
+from dashboard.styleguide import styleguide
 
 urlpatterns = [
     path("healthz", health.healthz),
@@ -35,6 +36,7 @@ urlpatterns = [
     path("v1/versions", Versions.as_view({"get": "list"})),
     path("v1/openapi.json", OpenApi.as_view({"get": "retrieve"})),
     re_path("^v1(/|$)", api_views.unknown),
+    path("styleguide", styleguide, name="styleguide"),
     path("search", palette.Search.as_view(), name="search"),
     path("", views.Home.as_view(), name="home"),
     path("", include((accounts.urls.dashboard, "accounts"))),

@@ -60,7 +60,7 @@ class Chart:
 
     @cached_property
     def top(self) -> float:
-        """The upper end of the scale: 1, 2 or 5 times a power of ten (of two for bytes) that holds every value."""
+        """The upper end of the scale: a round number that holds every value, and whose half is one as well."""
         rows = [[one[1][at] or 0 for one in self.series] for at in range(len(self.labels))]
         return nice(max((sum(row) if self.stacked else max(row, default=0) for row in rows), default=0), self.unit)
 
@@ -124,7 +124,7 @@ def nice(value: float, unit: str = "") -> float:
     if unit == "bytes":
         return float(2 ** math.ceil(math.log2(float(value))))
     power = 10.0 ** math.floor(math.log10(float(value)))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= float(value) * (1 - 1e-9))
+    return next(step * power for step in (1, 2, 3, 4, 6, 8, 10) if step * power >= float(value) * (1 - 1e-9))
 
 
 def spoken(value: float | None, unit: str = "") -> str:

@@ -87,7 +87,7 @@ class EditForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = dict(super().clean() or self.cleaned_data)
         if cleaned.pop("version", None) not in (None, self.row.version):
-            data: Any = self.data.copy()  # type: ignore[attr-defined]
+            data: Any = self.data.copy()
             data[self.add_prefix("version")] = str(self.row.version)
             self.data = data
             raise ValidationError(f"{self._who()} What you typed is still here: save again to keep it.")

@@ -3,9 +3,11 @@
 const byId = (id) => document.getElementById(id);
 const [lost, palette, query, found] = ["lost", "palette", "palette-query", "found"].map(byId);
 
-// Pages that keep themselves up to date are htmx's; the others do without its 16 kB.
-if (document.querySelector("[hx-get], [hx-post]"))
-  document.head.append(Object.assign(document.createElement("script"), { src: byId("shell").dataset.htmx }));
+// Pages that keep themselves up to date are htmx's; the others do without its 16 kB. It misses a page that is only half loaded.
+addEventListener("load", () => {
+  if (document.querySelector("[hx-get], [hx-post]"))
+    document.head.append(Object.assign(document.createElement("script"), { src: byId("shell").dataset.htmx }));
+});
 
 async function look() {
   const asked = query.value;
@@ -51,7 +53,7 @@ palette.addEventListener("keydown", (event) => {
 });
 palette.addEventListener("click", (event) => event.target.closest("[data-set-theme]") && palette.close());
 
-let going = 0; // when g was pressed
+let going = -Infinity; // when g was pressed
 document.addEventListener("keydown", (event) => {
   if (event.key?.toLowerCase() === "k" && (event.metaKey || event.ctrlKey)) {
     event.preventDefault();
@@ -62,7 +64,7 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     open(event.key === "/" ? "" : "?");
   } else if (event.timeStamp - going < 1500) document.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
-  going = event.key === "g" ? event.timeStamp : 0;
+  going = event.key === "g" ? event.timeStamp : -Infinity;
 });
 
 // While the connection is lost the page asks every two seconds whether it is back, and then goes on by itself.

@@ -36,6 +36,7 @@ DASHBOARD = {
     "forms",
     "models",
     "pages",
+    "styleguide",
     "templatetags/calls",
     "templatetags/charts",
     "templatetags/palette",

@@ -1,5 +1,7 @@
 """Instances in the dashboard: list, create, detail, power, delete."""
 
+from typing import Any
+
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -15,6 +17,7 @@ from compute.drivers.base import DriverError
 from compute.models import Instance, SshKey
 from core.errors import LambdaError
 from core.models import Event
+from dashboard.calls import Call
 from dashboard.forms import explain, once
 from dashboard.pages import find_or_404, show_form
 
@@ -52,6 +55,12 @@ class InstanceForm(forms.Form):
             self.fields[name].initial = first
         self.fields["ssh_keys"].initial = [value for value, _ in keys]
 
+    @property
+    def as_call(self) -> dict[str, Any]:
+        """What the form says now, as the API takes it: what is empty is left out."""
+        said = {name: self[name].value() for name in self.fields}
+        return {name: value for name, value in said.items() if value}
+
 
 class List(LoginRequiredMixin, View):
     scopes = {"GET": "instances:read"}
@@ -63,6 +72,7 @@ class List(LoginRequiredMixin, View):
         if request.htmx:
             status = HTMX_STOP_POLLING if settled else 200
             return render(request, "compute/instances/_table.html", context, status=status)
+        context["calls"] = [Call("What this page shows", "GET", f"/v1/instances?limit={PAGE}")]
         return render(request, "compute/instances/list.html", context)
 
 
@@ -97,7 +107,9 @@ class Detail(LoginRequiredMixin, View):
         if request.htmx:
             status = HTMX_STOP_POLLING if settled else 200
             return render(request, "compute/instances/_status.html", context, status=status)
-        return render(request, "compute/instances/detail.html", context | {"console": _console(row)})
+        return render(
+            request, "compute/instances/detail.html", context | {"console": _console(row), "calls": _calls(row)}
+        )
 
 
 class Power(LoginRequiredMixin, View):
@@ -137,6 +149,18 @@ class Delete(LoginRequiredMixin, View):
             return redirect("compute:instance", id=id)
         messages.success(request, f"“{row.name}” is being deleted.")
         return redirect("compute:instances")
+
+
+def _calls(row: Instance) -> list[Call]:
+    path = f"/v1/instances/{row.public_id}"
+    return [
+        Call("Start", "POST", f"{path}/start"),
+        Call("Stop", "POST", f"{path}/stop"),
+        Call("Restart", "POST", f"{path}/restart"),
+        Call("Delete", "DELETE", path),
+        Call("What this page shows", "GET", path),
+        Call("Console", "GET", f"{path}/console-log?tail={CONSOLE_LINES}"),
+    ]
 
 
 def _console(row: Instance) -> str:

@@ -29,9 +29,13 @@ def call(context: Context, method: str, *parts: object, title: str = "", body: A
 
 
 @register.inclusion_tag("dashboard/_calls.html", takes_context=True)
-def calls(context: Context, calls: Iterable[Call], title: str = "The same by API") -> Any:
-    """A button and the dialog it opens, with every call in `calls` (dashboard.calls.Call): for the head of a page."""
-    return {"id": f"calls-{get_random_string(6)}", "title": title, "calls": [shown(context, one) for one in calls]}
+def calls(context: Context, calls: Iterable[Call], title: str = "The same by API", id: str = "") -> Any:
+    """A button and the dialog it opens, with every call in `calls` (dashboard.calls.Call): for the head of a page.
+
+    With an `id` the dialog alone, where the button has to stand elsewhere: `<button popovertarget="{id}">`.
+    """
+    name = id or f"calls-{get_random_string(6)}"
+    return {"id": name, "button": not id, "title": title, "calls": [shown(context, one) for one in calls]}
 
 
 def shown(context: Context, call: Call) -> dict[str, Any]:

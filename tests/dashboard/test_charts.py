@@ -7,7 +7,7 @@ from dashboard.charts import Chart, nice, sparkline, spoken
 
 @pytest.mark.parametrize(
     ("value", "unit", "top"),
-    [(0, "", 1), (1, "", 1), (1.1, "", 2), (47, "", 50), (500, "", 500), (501, "", 1000), (0.03, "", 0.05), (62, "%", 100), (3000, "bytes", 4096)],
+    [(0, "", 1), (1, "", 1), (1.1, "", 2), (47, "", 60), (600, "", 600), (601, "", 800), (0.027, "", 0.03), (62, "%", 100), (3000, "bytes", 4096)],
 )  # fmt: skip
 def test_a_scale_ends_at_a_round_number_that_holds_every_value(value, unit, top):
     assert nice(value, unit) == pytest.approx(top)
