@@ -75,6 +75,7 @@ class Members(admin.TabularInline):
 
     model = Membership
     fk_name = "user"
+    template = "admin/members.html"
     fields = ["account", "user", "role", "created_at"]
     readonly_fields = fields
     extra = 0

@@ -5,7 +5,6 @@ from core.admin import Binding
 
 
 class EntryAdmin(Binding):
-    list_editable = ["on_sale", "position"]
     search_fields = ["slug", "name", "aliases"]
 
     def get_readonly_fields(self, request, obj=None):
