@@ -1,3 +1,8 @@
+"""The operators' pages of accounts, people and credentials: what they see and are asked.
+
+Long, because the admin looks for one module in each app.
+"""
+
 from importlib import import_module
 
 from allauth.account.models import EmailAddress
