@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+import requests
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.db import connections
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from accounts import uses
 from compute.actions import instances
 from compute.models import Instance
 from tests import make
@@ -76,11 +78,14 @@ def inspect(page: Page) -> None:
 
 @pytest.mark.parametrize(("width", "theme"), MODES)
 def test_every_page_can_be_used_by_everybody_on_any_screen(visit, account, width, theme):
-    key, _ = make.make_key(account, name="Deploy from CI")
+    key, secret = make.make_key(account, name="Deploy from CI")
+    make.Api(secret.key).get("/instances")
+    uses.flush()
     rows = [make.make_instance(account, state=state) for state in ("running", "provisioning", "stopped", "error")]
     paths = ["/", "/settings/api-keys", "/settings/api-keys/new", "/instances", "/instances/new", "/ssh-keys"]
     paths += ["/ssh-keys/new", "/accounts/email/", "/accounts/password/change/", "/v1/instances"]
-    paths += [f"/settings/api-keys/{key.public_id}/{verb}" for verb in ("rotate", "revoke")]
+    paths += [f"/settings/api-keys/{key.public_id}{verb}" for verb in ("", "/change", "/rotate", "/revoke")]
+    paths += ["/settings/limits", "/settings/audit-log", "/settings/members", "/accounts/sessions/"]
     paths += [f"/instances/{row.public_id}" for row in rows] + [f"/instances/{rows[0].public_id}/delete"]
     page = visit("/", width=width, color_scheme=theme)
     for path in paths:
@@ -103,14 +108,17 @@ def test_the_first_page_of_a_new_account_is_sound_on_the_narrowest_phone(visit):
 def test_a_key_is_made_shown_once_rotated_and_revoked(visit, account, scripts):
     page = visit("/settings/api-keys", java_script_enabled=scripts)
     page.get_by_role("link", name="Create New API Key").first.click()
-    page.get_by_label("Name").fill("laptop")
+    page.get_by_label("Name", exact=True).fill("laptop")
     page.get_by_label("Choose below").check()
-    page.get_by_role("row", name="Instances").get_by_label("read").check()
+    page.get_by_role("row", name="Instances").get_by_text("Read", exact=True).click()
+    if not scripts:
+        page.get_by_role("button", name="Review first").click()
+    expect(page.locator("#in-words")).to_contain_text("Read instances")
     page.get_by_label("Allowed addresses").fill("10.300.0.0/8")
     page.get_by_role("button", name="Create key").click()
     expect(page.locator(".errorlist")).to_contain_text("10.300.0.0/8")
-    expect(page.get_by_label("Name")).to_have_value("laptop")
-    expect(page.get_by_role("row", name="Instances").get_by_label("read")).to_be_checked()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("laptop")
+    expect(page.get_by_role("row", name="Instances").get_by_role("radio", name="Read")).to_be_checked()
 
     page.get_by_label("Allowed addresses").fill("")
     page.get_by_role("button", name="Create key").click()
@@ -121,23 +129,42 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(visit, account, scripts):
     expect(page.get_by_role("main")).not_to_contain_text(secret)
     expect(page.get_by_role("main")).to_contain_text(f"λ_sk_…{secret[-4:]}")
 
-    page.get_by_role("button", name="Rotate laptop").click()
+    page.get_by_role("link", name="laptop", exact=True).click()
+    page.get_by_role("button", name="Rotate", exact=True).click()
     dialog = page.locator("dialog:visible")
     expect(dialog).to_have_count(1)
     assert dialog.evaluate("dialog => dialog.matches(':modal')") is scripts
     dialog.get_by_role("button", name="Rotate", exact=True).click()
     assert page.locator(".copy code").first.inner_text() != secret
     page.get_by_role("link", name="I have saved it").click()
-    expect(page.get_by_role("row", name="laptop Retiring")).to_be_visible()
+    expect(page.get_by_role("row", name="laptop Replaced")).to_be_visible()
 
-    page.get_by_role("button", name="Revoke laptop").last.click()
+    page.get_by_role("link", name="Revoke laptop").last.click()
     page.get_by_role("button", name="Revoke", exact=True).click()
+    expect(page.get_by_role("row", name="laptop Replaced")).not_to_be_visible()
+    page.get_by_role("link", name="Ended").click()
     expect(page.get_by_role("row", name="laptop Revoked")).to_be_visible()
+
+
+def test_the_page_of_a_new_key_turns_green_with_its_first_request(visit, live_server):
+    page = visit("/settings/api-keys/new")
+    page.get_by_label("Name", exact=True).fill("laptop")
+    page.get_by_role("button", name="Create key").click()
+    expect(page.locator(".listener")).to_contain_text("Waiting for the first request")
+    key = page.locator(".copy code").nth(1).inner_text()  # the spelling that every client can send
+    answer = requests.get(
+        f"{live_server.url}/v1/instances", headers={"X-API-Key": key, "User-Agent": "curl/8.5.0"}, timeout=30
+    )
+    assert answer.status_code == 200
+    uses.flush()  # which a web process does by itself every two seconds
+    expect(page.locator(".listener")).to_contain_text("It works.")
+    expect(page.locator(".listener")).to_contain_text("curl/8.5.0")
+    inspect(page)
 
 
 def test_an_instance_is_seen_to_come_up_without_a_reload(visit, account):
     page = visit("/instances/new")
-    page.get_by_label("Name").fill("hello")
+    page.get_by_label("Name", exact=True).fill("hello")
     page.get_by_role("button", name="Create instance").click()
     page.wait_for_url("**/instances/inst_*")
     expect(page.get_by_role("heading", name="hello")).to_contain_text("Pending")

@@ -76,7 +76,8 @@ def test_every_oauth_page_can_be_used_by_everybody_on_any_screen(visit, account,
     device = oauth_codes.begin_device(
         app=OAuthApp.objects.get(client_id=CLI), device_code="x", scopes=["instances:read", "functions:invoke"]
     )
-    paths = ["/settings/api-tokens", "/settings/api-tokens/new", f"/settings/api-tokens/{token.public_id}/revoke"]
+    paths = ["/settings/api-tokens", "/settings/api-tokens/new"]
+    paths += [f"/settings/api-tokens/{token.public_id}{verb}" for verb in ("", "/revoke")]
     paths += ["/settings/oauth-apps", "/settings/oauth-apps/new", f"/settings/oauth-apps/{machine.public_id}/rotate"]
     paths += [f"/settings/oauth-apps/{app.public_id}/delete", "/oauth/device"]
     paths += [f"/oauth/device?user_code={device.user_code}", question(app, "http://127.0.0.1/back")]
@@ -92,7 +93,7 @@ def test_a_token_is_generated_shown_once_used_renewed_and_revoked(visit, live_se
     page = visit("/", java_script_enabled=scripts)
     page.get_by_role("link", name="API Tokens").click()
     page.get_by_role("link", name="Generate New Token").first.click()
-    page.get_by_label("Name").fill("laptop")
+    page.get_by_label("Name", exact=True).fill("laptop")
     page.get_by_label("Read only").check()
     page.get_by_role("button", name="Generate token").click()
     shown = [code.inner_text() for code in page.locator(".copy code").all()]
@@ -111,7 +112,7 @@ def test_a_token_is_generated_shown_once_used_renewed_and_revoked(visit, live_se
     page.get_by_role("link", name="I have saved them").click()
     expect(page.get_by_role("main")).not_to_contain_text(refresh)
     expect(page.get_by_role("row", name="laptop")).to_contain_text("Read everything")
-    page.get_by_role("button", name="Revoke laptop").click()
+    page.get_by_role("link", name="Revoke laptop").click()
     page.get_by_role("button", name="Revoke", exact=True).click()
     expect(page.get_by_role("row", name="laptop Revoked")).to_be_visible()
     for text in (access, renewed):
@@ -180,7 +181,7 @@ def test_a_code_from_a_terminal_is_typed_compared_and_approved(visit, account): 
 def test_an_app_is_registered_gets_a_new_secret_and_is_deleted(visit, account, scripts):  # noqa: F811
     page = visit("/settings/oauth-apps", java_script_enabled=scripts)
     page.get_by_role("link", name="Register an app").first.click()
-    page.get_by_label("Name").fill("Grafana Cloud")
+    page.get_by_label("Name", exact=True).fill("Grafana Cloud")
     page.get_by_label("Web app").check()
     page.get_by_label("Redirect URIs").fill("http://app.example.com/back")
     page.get_by_role("button", name="Register app").click()

@@ -23,7 +23,7 @@ from accounts.views.uses import add_sparks, traffic, usage
 from core.errors import LambdaError
 from core.models import Event
 from dashboard.calls import Call
-from dashboard.forms import explain
+from dashboard.forms import EditForm, explain, once
 from dashboard.pages import find_or_404, show_form
 
 PATH = "/v1/account/api-keys"
@@ -40,6 +40,10 @@ class AddressesForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3, "placeholder": "203.0.113.7\n203.0.113.0/24", "spellcheck": "false"}),
         help_text="One address or network a line. Empty: from everywhere.",
     )
+
+
+class ChangeForm(AddressesForm, EditForm):
+    pass
 
 
 class KeyForm(PermissionsForm, AddressesForm):
@@ -115,6 +119,7 @@ class Create(GuardedView):
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._form(request, KeyForm(grantable=request.membership.scopes))
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = KeyForm(request.POST, grantable=request.membership.scopes)
         if not form.is_valid() or "review" in request.POST:
@@ -150,12 +155,13 @@ class Change(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         key = find(request, id)
         initial = {"name": key.name, "allowed_cidrs": "\n".join(key.allowed_cidrs)}
-        return self._form(request, AddressesForm(initial=initial), key)
+        return self._form(request, ChangeForm(row=key, initial=initial), key)
 
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        form = AddressesForm(request.POST)
+        key = find(request, id)
+        form = ChangeForm(request.POST, row=key)
         if not form.is_valid():
-            return self._form(request, form, find(request, id))
+            return self._form(request, form, key)
         try:
             key = api_keys.update(
                 key=managed(request, id),
@@ -165,11 +171,11 @@ class Change(LoginRequiredMixin, View):
             )
         except LambdaError as refused:
             explain(form, refused)
-            return self._form(request, form, find(request, id))
+            return self._form(request, form, key)
         messages.success(request, f"“{key.name}” is changed, from the next request on.")
         return redirect("accounts:api_key", id=id)
 
-    def _form(self, request: HttpRequest, form: AddressesForm, key: ApiKey) -> HttpResponse:
+    def _form(self, request: HttpRequest, form: ChangeForm, key: ApiKey) -> HttpResponse:
         return show_form(request, "accounts/api_keys/change.html", form, key=key, address=request.client_ip)
 
 
@@ -180,6 +186,7 @@ class Rotate(GuardedView):
         context = {"key": find(request, id), "overlaps": OVERLAPS}
         return render(request, "accounts/api_keys/rotate.html", context)
 
+    @once
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
         hours = request.POST.get("overlap_hours", "24")
         try:

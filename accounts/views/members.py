@@ -15,6 +15,7 @@ from accounts.adapter import INVITATION
 from accounts.middleware import act_for
 from accounts.models import Membership
 from core.errors import Invalid, LambdaError
+from dashboard.calls import Call
 from dashboard.forms import once
 from dashboard.pages import find_or_404
 
@@ -25,6 +26,13 @@ ROLES = [
     ("developer", "Developer", "Instances, functions and all around them, and keys of their own. Reads billing."),
     ("billing", "Billing", "Invoices, budgets and the plan. Nothing that runs."),
     ("viewer", "Viewer", "Reads what runs and what it costs. Changes nothing."),
+]
+PATH = "/v1/account/members"
+CALLS = [
+    Call("List the members", "GET", PATH),
+    Call("Invite somebody", "POST", PATH, {"email": "bob@example.com", "role": "developer"}),
+    Call("Change a role", "PATCH", f"{PATH}/{{id}}", {"role": "viewer"}),
+    Call("Remove a member", "DELETE", f"{PATH}/{{id}}"),
 ]
 
 
@@ -42,7 +50,13 @@ class List(LoginRequiredMixin, View):
         rows = list(Membership.with_invited.for_account(request.account).order_by("status_now", "pk")[:500])  # type: ignore[misc]
         for row in rows:
             row.manageable = may_manage(request.membership, row)
-        context = {"members": rows, "roles": roles(request.membership), "required": request.account.require_mfa}
+        context = {
+            "members": rows,
+            "roles": roles(request.membership),
+            "explained": ROLES,
+            "required": request.account.require_mfa,
+            "calls": CALLS,
+        }
         return render(request, "accounts/members/list.html", context)
 
 

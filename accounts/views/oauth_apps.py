@@ -17,7 +17,7 @@ from accounts.scopes import summary
 from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
-from dashboard.forms import explain
+from dashboard.forms import explain, once
 from dashboard.pages import find_or_404, show_form
 
 
@@ -54,6 +54,7 @@ class Create(GuardedView):
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._form(request, AppForm(grantable=request.membership.scopes))
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = AppForm(request.POST, grantable=request.membership.scopes)
         if not form.is_valid() or "review" in request.POST:
@@ -84,6 +85,7 @@ class Rotate(GuardedView):
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         return render(request, "accounts/oauth_apps/rotate.html", {"app": find(request, id)})
 
+    @once
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
         try:
             app, secret = oauth_apps.rotate_secret(app=managed(request, id), by=request.by)

@@ -19,7 +19,7 @@ from accounts.views.security import GuardedView
 from accounts.views.uses import add_sparks, usage
 from core.errors import LambdaError
 from core.models import Event
-from dashboard.forms import explain
+from dashboard.forms import explain, once
 from dashboard.pages import find_or_404, show_form
 
 
@@ -68,6 +68,7 @@ class Create(GuardedView):
     def get(self, request: HttpRequest) -> HttpResponse:
         return self._form(request, PermissionsForm(grantable=request.membership.scopes))
 
+    @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = PermissionsForm(request.POST, grantable=request.membership.scopes)
         if not form.is_valid() or "review" in request.POST:

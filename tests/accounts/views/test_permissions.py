@@ -112,3 +112,23 @@ class TestThePage:
         page = bob.post(f"/settings/api-keys/{key.public_id}/change", {"name": "mine"})
         assert page.status_code == 422
         assert "not yours" in html.unescape(page.content.decode())
+
+    def test_the_later_of_two_editors_is_told_and_loses_nothing(self, account, alice):
+        key, _ = make.make_key(account, name="old")
+        path = f"/settings/api-keys/{key.public_id}/change"
+        version = alice.get(path).context["form"]["version"].value()
+        alice.post(path, {"name": "first", "allowed_cidrs": "", "version": version})
+        page = alice.post(path, {"name": "second", "allowed_cidrs": "", "version": version})
+        assert page.status_code == 422
+        assert "changed this" in page.content.decode()
+        assert 'value="second"' in page.content.decode()
+        key.refresh_from_db()
+        assert key.name == "first"
+
+    def test_a_form_sent_twice_makes_one_key(self, alice):
+        form = {"name": "ci", "preset": "full", "expiry": "7", "once": "a" * 22}
+        assert alice.post(NEW, form).status_code == 200
+        again = alice.post(NEW, form)
+        assert again.status_code == 409
+        assert "not shown again" in again.content.decode()
+        assert ApiKey.objects.count() == 1
