@@ -33,6 +33,7 @@ def test_the_palette_goes_where_one_types_by_keyboard_alone(visit, account):  # 
     expect(page.locator("#found")).to_contain_text("These shortcuts")
     inspect(page)
     page.keyboard.press("Escape")
+    expect(page.locator("#palette")).to_be_hidden()
     page.keyboard.press("g")
     page.keyboard.press("i")
     page.wait_for_url("**/instances")
