@@ -82,13 +82,18 @@ class EditForm(forms.Form):
     def __init__(self, *args: Any, row: Row, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.row = row
-        self.initial["version"] = row.version
+        self.initial["version"] = self.seen(row)
+
+    def seen(self, row: Row) -> int:
+        """What changes with the row: its version, or a number of what is edited, where the rest changes by itself."""
+        return row.version
 
     def clean(self) -> dict[str, Any]:
         cleaned = dict(super().clean() or self.cleaned_data)
-        if cleaned.pop("version", None) not in (None, self.row.version):
+        now = self.seen(self.row)
+        if cleaned.pop("version", None) not in (None, now):
             data: Any = self.data.copy()
-            data[self.add_prefix("version")] = str(self.row.version)
+            data[self.add_prefix("version")] = str(now)
             self.data = data
             raise ValidationError(f"{self._who()} What you typed is still here: save again to keep it.")
         return cleaned

@@ -11,6 +11,10 @@ class Reads(models.QuerySet[Any]):
     def on_sale(self) -> Self:
         return self.filter(on_sale=True)
 
+    def offered(self) -> list[Any]:
+        """What `on_sale` would read, in its order, without a query: what the process remembers."""
+        return list(dict.fromkeys(_by_name(self.model).values()))
+
     def named(self, text: str) -> Any:
         """The entry on sale with this slug or alias, or None."""
         return _by_name(self.model).get(text)

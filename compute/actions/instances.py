@@ -18,8 +18,9 @@ from django.utils import timezone
 
 from accounts.models import Account
 from catalog.models import Image, InstanceType, Price, Region
+from compute.actions import ssh_keys as ssh_key_verbs
 from compute.models import Instance, Node, SshKey
-from compute.models.instance import LIFECYCLE
+from compute.models.instance import LIFECYCLE, VERBS
 from core import db, epoch, events
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
@@ -106,6 +107,18 @@ def create(
 
 
 @atomic_write()
+def create_with_key(
+    *, account: Account, by: Actor, public_key: str, ssh_keys: Iterable[str] = (), name: str, **fields: Any
+) -> Instance:
+    """As `create`, and let in one more key, which the account gets where it does not have it. Both or neither.
+
+    Records: ssh_key.added, instance.requested. Raises: what `create` and `ssh_keys.add` do.
+    """
+    key = ssh_key_verbs.ensure(account=account, by=by, public_key=public_key)
+    return create(account=account, by=by, ssh_keys=[*ssh_keys, key.public_id], name=name, **fields)
+
+
+@atomic_write()
 def update(
     *,
     instance: Instance,
@@ -141,7 +154,7 @@ def start(*, instance: Instance, by: Actor) -> Instance:
     if instance.desired_state == "running" and instance.state in ("running", "starting", "provisioning", "pending"):
         return instance
     _usable_node()
-    return _command(instance, "starting", by, desired_state="running", allowed=["stopped", "error"])
+    return _command(instance, "starting", by, desired_state="running", allowed=VERBS["start"])
 
 
 @atomic_write()
@@ -150,14 +163,13 @@ def stop(*, instance: Instance, by: Actor, force: bool = False) -> Instance:
     instance = _locked(instance)
     if instance.state in ("stopped", "stopping"):
         return instance
-    allowed = ["running", "starting", "restarting", "error"]
-    return _command(instance, "stopping", by, desired_state="stopped", allowed=allowed, force_stop=force)
+    return _command(instance, "stopping", by, desired_state="stopped", allowed=VERBS["stop"], force_stop=force)
 
 
 @atomic_write()
 def restart(*, instance: Instance, by: Actor) -> Instance:
     """Records: instance.updated. Raises: InvalidState."""
-    return _command(_locked(instance), "restarting", by, desired_state="running", allowed=["running"])
+    return _command(_locked(instance), "restarting", by, desired_state="running", allowed=VERBS["restart"])
 
 
 @atomic_write()
@@ -215,8 +227,7 @@ def resize(*, instance: Instance, by: Actor, instance_type: str, restart: bool =
     instance.hourly_price = Price.objects.at(sold.sku)
     fields = "instance_type vcpus memory_mb disk_gb hourly_price metered_from closed_cost cost_month".split()
     changes = {name: getattr(instance, name) for name in fields}
-    allowed = ["running", "stopped"]
-    return _command(instance, "resizing", by, allowed=allowed, meters=meters, **changes)
+    return _command(instance, "resizing", by, allowed=VERBS["resize"], meters=meters, **changes)
 
 
 @atomic_write()
@@ -234,8 +245,7 @@ def rebuild(*, instance: Instance, by: Actor, image: str) -> Instance:
         raise InstanceProtected(
             "The instance is protected: a rebuild would erase its disk. Set protected to false first"
         )
-    allowed = ["running", "stopped", "error"]
-    return _command(instance, "rebuilding", by, desired_state="running", allowed=allowed, image=sold.slug)
+    return _command(instance, "rebuilding", by, desired_state="running", allowed=VERBS["rebuild"], image=sold.slug)
 
 
 @atomic_write()
@@ -246,7 +256,7 @@ def delete(*, instance: Instance, by: Actor) -> Instance:
         return instance
     if instance.protected:
         raise InstanceProtected("The instance is protected from deletion. Set protected to false first")
-    return _command(instance, "deleting", by, desired_state="deleted", allowed=LIFECYCLE.sources("deleting"))
+    return _command(instance, "deleting", by, desired_state="deleted", allowed=VERBS["delete"])
 
 
 # --- System verbs: what a driver found

@@ -51,6 +51,18 @@ def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
 
 
 @atomic_write()
+def ensure(*, account: Account, by: Actor, public_key: str) -> SshKey:
+    """The account's key with this public half; added, named by its comment, where there is none.
+
+    Records: ssh_key.added. Raises: Invalid, SshKeyQuotaExceeded.
+    """
+    line = _line(public_key)
+    known = SshKey.objects.for_account(account).filter(fingerprint=_fingerprint(line)).first()
+    comment = " ".join(line.split()[2:])[:100]
+    return known or add(account=account, by=by, name=comment or "pasted key", public_key=line)
+
+
+@atomic_write()
 def generate(*, account: Account, by: Actor, name: str) -> tuple[SshKey, str]:
     """A new Ed25519 pair: the key and its private half in OpenSSH's format, which is kept nowhere.
 

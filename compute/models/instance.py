@@ -37,6 +37,15 @@ LIFECYCLE = Lifecycle(
     }
 )
 STATES = [*LIFECYCLE.transitions, "deleted"]
+# In which states a user's verb finds something to do.
+VERBS = {
+    "start": ["stopped", "error"],
+    "stop": ["running", "starting", "restarting", "error"],
+    "restart": ["running"],
+    "resize": ["running", "stopped"],
+    "rebuild": ["running", "stopped", "error"],
+    "delete": LIFECYCLE.sources("deleting"),
+}
 SSH_USER = "lambda"
 # What no representation shows, some of it long: the hot reads leave it in the database.
 UNSHOWN = frozenset(
@@ -77,6 +86,18 @@ class Reads(models.QuerySet["Instance"]):
             without=UNSHOWN,
         )
         return rows[0] if rows else None
+
+    def latest(self, account: Account, *, newest: int, failed: int) -> list["Instance"]:
+        """The newest ones, and the newest of those in error, in one statement; newest first."""
+        rows = (
+            "SELECT id FROM (SELECT id FROM compute_instance WHERE account_id = %s{} ORDER BY id DESC LIMIT %s) AS {}"
+        )
+        return db.fetch(
+            Instance,
+            f"SELECT {_columns()} FROM compute_instance AS i WHERE i.id IN ({both}) ORDER BY i.id DESC",
+            [account.pk, newest, account.pk, "error", failed],
+            without=UNSHOWN,
+        )
 
     def due(self, now: datetime) -> Self:
         """Rows whose nudge was lost or whose last attempt failed."""
@@ -149,6 +170,16 @@ class Instance(Row):
     @property
     def sku(self) -> str:
         return f"instance.{self.instance_type}"
+
+    @property
+    def moving(self) -> bool:
+        """Whether it is about to change by itself, so that looking again is worth it."""
+        return self.state not in ("running", "stopped", "error") or (self.state == "running" and not self.ready)
+
+    @property
+    def can(self) -> set[str]:
+        """The verbs that find something to do in its state."""
+        return {verb for verb, states in VERBS.items() if self.state in states}
 
     @property
     def ssh_command(self) -> str | None:

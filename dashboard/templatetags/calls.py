@@ -19,13 +19,16 @@ register = template.Library()
 
 
 @register.inclusion_tag("dashboard/_call.html", takes_context=True)
-def call(context: Context, method: str, *parts: object, title: str = "", body: Any = None, **fields: Any) -> Any:
+def call(
+    context: Context, method: str, *parts: object, title: str = "", body: Any = None, open: bool = False, **fields: Any
+) -> Any:
     """A disclosure with one call: `{% call "POST" "/v1/instances" instance.public_id "resize" restart=True %}`.
 
-    The `parts` are joined to its path; further names are the fields of its body, or `body` is the whole of it.
+    The `parts` are joined to its path; further names are the fields of its body, or `body` is the whole of it. `open`
+    shows it at once.
     """
     path = "/".join(str(part).rstrip("/") for part in parts)
-    return shown(context, Call(title, method, path, body if body is not None else fields or None))
+    return shown(context, Call(title, method, path, body if body is not None else fields or None)) | {"open": open}
 
 
 @register.inclusion_tag("dashboard/_calls.html", takes_context=True)
