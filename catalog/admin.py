@@ -1,4 +1,6 @@
+from django import forms
 from django.contrib import admin
+from django.db import models
 
 from catalog.models import Image, InstanceType, Plan, Price, Region
 from core.admin import Binding
@@ -38,6 +40,14 @@ class PriceAdmin(Binding):
 
     list_display = ["sku", "unit_price", "currency", "unit", "effective_from"]
     list_filter = ["sku"]
+    # One field: Django's two share one label, which then names neither.
+    formfield_overrides = {
+        models.DateTimeField: {
+            "form_class": forms.DateTimeField,
+            "widget": forms.DateTimeInput,
+            "help_text": "UTC, as 2026-12-01 00:00.",
+        }
+    }
 
     def has_change_permission(self, request, obj=None):
         return False
