@@ -39,7 +39,7 @@ class IdempotencyInProgress(Conflict):
 
 def key_of(request: Request) -> str | None:
     """The request's key, or None. Raises Invalid where it is not 1–255 printable ASCII characters."""
-    raw: str | None = request.headers.get("Idempotency-Key")
+    raw: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if raw is None or request.method not in METHODS:
         return None
     key = raw.strip()

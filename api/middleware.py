@@ -5,6 +5,7 @@ shape with the contract's headers. Views do the rest: see `api/views.py`.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from ipaddress import ip_address, ip_network
 
@@ -21,6 +22,7 @@ from api.renderers import dumps, envelope
 from core import context, ids
 from core.errors import Invalid, LambdaError, NotAllowed
 
+BODILESS = {204, 304}
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
@@ -38,11 +40,22 @@ def client_ip(request: HttpRequest) -> str:
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
     while _trusted(address) and forwarded and forwarded[-1].strip():
         address = forwarded.pop().strip()
+    return _plain(address) or request.META.get("REMOTE_ADDR") or "127.0.0.1"
+
+
+@lru_cache(maxsize=4096)
+def _plain(address: str) -> str | None:
+    """An address in its one spelling; None where it is none."""
     try:
         found = ip_address(address.partition("%")[0])  # a link-local address names the network card, which is ours
     except ValueError:
-        return request.META.get("REMOTE_ADDR") or "127.0.0.1"
+        return None
     return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+@lru_cache(maxsize=4096)
+def _is_loopback(address: str) -> bool:
+    return ip_address(address).is_loopback
 
 
 def _trusted(address: str) -> bool:
@@ -63,7 +76,7 @@ def is_secure(request: HttpRequest) -> bool:
         return True
     if _trusted(request.META.get("REMOTE_ADDR", "")):
         return False
-    return not settings.LAMBDA_REQUIRE_HTTPS and ip_address(request.client_ip).is_loopback
+    return not settings.LAMBDA_REQUIRE_HTTPS and _is_loopback(request.client_ip)
 
 
 class RequestIdMiddleware:
@@ -109,6 +122,8 @@ class ApiMiddleware:
         if note_use := getattr(request, "note_use", None):  # set where a credential was recognised, refused or not
             note_use(request, response)
         response.setdefault("Cache-Control", "no-store")
+        if not response.streaming and response.status_code not in BODILESS:
+            response["Content-Length"] = str(len(response.content))  # without it the server would send chunks
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:

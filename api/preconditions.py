@@ -21,7 +21,7 @@ class PreconditionFailed(LambdaError):
 
 def insisted(request: Any) -> str | None:
     """The If-Match of a request that would change something."""
-    return None if request.method in SAFE else request.headers.get("If-Match")
+    return None if request.method in SAFE else request.META.get("HTTP_IF_MATCH")
 
 
 def insist(wanted: str, lock: Callable[[], Any], act: Callable[[], Any]) -> Any:
@@ -46,7 +46,7 @@ def check(wanted: str, version: int) -> None:
 
 def unchanged(request: Any, response: HttpResponse) -> HttpResponse | None:
     """304 where the caller has this version already, else None."""
-    wanted, have = request.headers.get("If-None-Match"), response.headers.get("ETag")
+    wanted, have = request.META.get("HTTP_IF_NONE_MATCH"), response.headers.get("ETag")
     if wanted is None or have is None or request.method not in SAFE or not _names(wanted, have):
         return None
     return HttpResponseNotModified(headers={"ETag": have})

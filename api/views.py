@@ -74,14 +74,15 @@ class ViewSet(ViewSetMixin, APIView):
         self.check_permissions(request)
         if "\x00" in request.path:
             raise Http404
-        if any("\x00" in text for pair in request.query_params.items() for text in pair):
-            raise Invalid("The address contains the NUL character")
         action = getattr(self, "action", None)
+        if given := request.query_params:
+            if any("\x00" in text for pair in given.items() for text in pair):
+                raise Invalid("The address contains the NUL character")
+            allowed = self.understood() if action else given  # without an action, 405 will say what is wrong
+            if unknown := sorted(set(given) - set(allowed)):
+                raise UnknownParameter.among(unknown, sorted(allowed))
         if action is None:
-            return  # 405 will say what is wrong
-        allowed = set(self.understood())
-        if unknown := sorted(set(request.query_params) - allowed):
-            raise UnknownParameter.among(unknown, sorted(allowed))
+            return
         if request.method in ("POST", "PUT", "PATCH") and action not in {*self.takes, *self.raw}:
             Input.read(request)  # which has no fields: nothing may be said
 

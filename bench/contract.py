@@ -99,7 +99,7 @@ def _free_port() -> int:
 
 def _serve(application: str, environment: dict[str, str], requests) -> Server:
     port = _free_port()
-    command = [sys.executable, "-m", "gunicorn", "-k", "gthread", "-w", "1", "--threads", "4", "--no-control-socket"]
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:config.gunicorn", "-w", "1"]
     process = subprocess.Popen(
         [*PINNED, *command, "--log-level", "error", "-b", f"127.0.0.1:{port}", application],
         cwd=ROOT,
