@@ -25,5 +25,5 @@ def begin(**_: Any) -> None:
     """The clock is a thread of the worker. `worker -B` forks it instead: killed alone, nobody would start it again."""
     EmbeddedService(app, thread=True).start()
     # The clock sends the first of each only after a whole period; whoever waits for `/readyz` should not wait for that.
-    for task in ("config.heartbeat", "compute.sweep"):
+    for task in ("config.heartbeat", "compute.sweep", "functions.sweep"):
         app.send_task(task)

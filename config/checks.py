@@ -100,6 +100,8 @@ def _sharing() -> Iterator[CheckMessage]:
 def _rest() -> Iterator[CheckMessage]:
     if settings.LAMBDA_DRIVER == "fake":
         yield Error("LAMBDA_DRIVER=fake runs no machines.", hint="Remove it: local is the default.", id="config.E010")
+    if settings.LAMBDA_RUNNER == "fake":
+        yield Error("LAMBDA_RUNNER=fake runs no code.", hint="Remove it: local is the default.", id="config.E012")
     if settings.EMAIL_BACKEND.endswith("filebased.EmailBackend"):
         yield Warning(
             f"Mails are written to {settings.EMAIL_FILE_PATH}: nobody who signs up will receive one.",

@@ -23,6 +23,7 @@ SOUND = {
     "LAMBDA_REDIS_URL": "redis://localhost/0",
     "CELERY_BROKER_URL": "redis://localhost/1",
     "LAMBDA_DRIVER": "local",
+    "LAMBDA_RUNNER": "local",
     "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
 }
 
@@ -53,6 +54,7 @@ def test_a_sound_installation_has_nothing_to_mend(settings):
         ({"LAMBDA_TRUSTED_PROXIES": []}, "config.W006"),
         ({"ALLOWED_HOSTS": ["*"]}, "config.E007"),
         ({"LAMBDA_DRIVER": "fake"}, "config.E010"),
+        ({"LAMBDA_RUNNER": "fake"}, "config.E012"),
         ({"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend"}, "config.W011"),
     ],
 )

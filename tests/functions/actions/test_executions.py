@@ -1,4 +1,7 @@
-"""From the journal to rows and sums: each execution once, with one end, whoever dies in between."""
+"""From the journal to rows and sums: each execution once, with one end, whoever dies in between.
+
+It is long because all that can become of an execution stands together.
+"""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
