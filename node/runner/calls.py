@@ -5,10 +5,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from node.runner.revisions import Revision
 from node.runner.worker import Worker
+
+if TYPE_CHECKING:
+    from node.runner.start import Start
 
 Answer = Callable[[dict[str, Any], bytes], None]
 
@@ -30,7 +33,7 @@ class Call:
     asked: float = field(default_factory=time.monotonic)
     started: float = 0.0  # seconds since the epoch
     began: float = 0.0  # monotonic
-    timer: asyncio.TimerHandle | None = None  # of its wait, then of its time-out
+    timer: asyncio.TimerHandle | None = None  # of its time-out
 
     @property
     def key(self) -> tuple[str, int]:
@@ -53,10 +56,10 @@ class Call:
             "memory_mb": revision.memory_mb,
         }
 
-    def outcome(self, worker: Worker, error: dict[str, Any] | None, *, cold: "Cold | None") -> dict[str, Any]:
-        """Durations, memory and log, once it has ended; `cold` is its worker's start where this was its first call."""
+    def outcome(self, worker: Worker, error: dict[str, Any] | None, start: "Start | None") -> dict[str, Any]:
+        """Durations, memory and log, once it has ended; `start` is its worker's where this was its first call."""
         duration_us = max(1, int((time.monotonic() - self.began) * 1e6)) if self.began else 0
-        init_ms = cold.init_ms if cold else None
+        init_ms = start.init_ms if start else None
         billed_ms = math.ceil(duration_us / 1000 + (init_ms or 0.0))
         peak = worker.memory.peak() if worker.memory else 0
         # The kernel counts the group's last page too late to show the limit itself.
@@ -79,18 +82,6 @@ class Call:
             "duration_us": duration_us,
             "billed_ms": billed_ms,
             "init_ms": None if init_ms is None else math.ceil(init_ms),
-            "cold_start": cold.reason if cold else None,
+            "cold_start": start.reason if start else None,
             "max_memory_mb": used_mb,
         }
-
-
-@dataclass(eq=False)
-class Cold:
-    """A worker's start: why it was needed and how long loading the code took."""
-
-    reason: str
-    asked: float = field(default_factory=time.monotonic)
-    assigned: float = 0.0
-    init_ms: float = 0.0
-    check: asyncio.Future[dict[str, Any]] | None = None  # who wants to know how it went, instead of a call
-    timer: asyncio.TimerHandle | None = None

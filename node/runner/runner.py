@@ -94,6 +94,7 @@ class Runner:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await asyncio.get_running_loop().shutdown_default_executor()
         self.spawner.close()  # all sandboxes end with it
+        self.maker.end_all()
         self.journal.sync()
         deadline = time.monotonic() + CLOSE_SECONDS
         while not self.maker.remove_all() and time.monotonic() < deadline:  # noqa: ASYNC110  the kernel tells nobody
@@ -118,10 +119,10 @@ class Runner:
     def reserve(self, lane: Lane, revision: Revision) -> tuple[str, int] | None:
         """Take memory for one more worker, from idle ones of others if need be; or the limit that is reached."""
         if len(lane.busy) + len(lane.idle) + len(lane.starting) >= revision.max_concurrency:
-            for worker in lane.idle[:1]:
+            for worker in list(lane.idle)[:1]:
                 lane.retire(worker, "new_version")  # it must be of another revision, or it would have been used
         while self.memory_mb + revision.memory_mb > self.settings.memory_mb:
-            idle = [(since, other, worker) for other in self.lanes.values() for worker, since in other.since.items()]
+            idle = [(since, other, worker) for other in self.lanes.values() for worker, since in other.idle.items()]
             if not idle:
                 return "node_memory_mb", self.settings.memory_mb
             _, other, worker = min(idle, key=lambda entry: entry[0])
@@ -169,9 +170,6 @@ class Runner:
                 self.waiting[other] = None
                 other.pump()
 
-    def count_cold(self, reason: str) -> None:
-        self.cold_starts[reason] += 1
-
     # What goes on by itself
 
     async def _look(self) -> None:
@@ -186,7 +184,7 @@ class Runner:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             for lane in list(self.lanes.values()):
-                for worker in [*lane.busy, *(key for key in lane.starting if isinstance(key, Worker))]:
+                for worker in [*lane.busy, *(start.worker for start in lane.starting if start.worker)]:
                     if worker.memory is not None and worker.memory.exceeds(worker.reserved_mb << 20):
                         worker.kill("memory")
 

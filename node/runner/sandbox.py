@@ -55,8 +55,14 @@ class Sandboxes:
         self.tier = choose_tier(home / "uid-base", LOWEST_BASE_OF_FUNCTIONS)
         self.bwrap, self.bwrap_home = find_bwrap()
         self.counted = "memory" in groups.controllers
-        self.slots: set[int] = set()
+        self.slots: dict[int, Worker | None] = {}
         self.leftover = [[group] for group in self.existing()]  # to be removed: of a runner that was killed, at first
+        # All functions together weigh as much as one ordinary process for each core, however many there are.
+        whole = {
+            "cpu.shares": str(1024 * (os.cpu_count() or 1)),
+            "cpu.weight": str(min(10_000, 100 * (os.cpu_count() or 1))),
+        }
+        cgroups.apply([*{*groups.parents.values()}], whole)
         self.devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def options(self, runtime: Runtime, code: Path | None) -> tuple[list[str], dict[str, Path]]:
@@ -95,12 +101,12 @@ class Sandboxes:
     async def make(self, runtime: Runtime, code: Path | None = None, memory_mb: int = 128) -> Worker:
         """A sandbox whose bootstrap waits for code. Raises errors.NodeError; Unsupported says what to do about it."""
         slot = next(number for number in range(len(self.slots) + 1) if number not in self.slots)
-        self.slots.add(slot)
+        self.slots[slot] = None
         groups: list[Path] = []
         worker = None
         try:
             groups = await asyncio.to_thread(self.groups.create, f"fn-{slot}-{os.urandom(3).hex()}", limits(memory_mb))
-            worker = Worker(self, runtime, slot, groups)
+            worker = self.slots[slot] = Worker(self, runtime, slot, groups)
             await self._launch(worker, *self.options(runtime, code))
             await asyncio.wait_for(self._ready(worker), START_SECONDS)
         except (TimeoutError, OSError, errors.NodeError) as error:
@@ -151,9 +157,15 @@ class Sandboxes:
         worker.memory = Memory(worker.groups, worker.pid)
 
     def give_back(self, slot: int, groups: list[Path]) -> None:
-        self.slots.discard(slot)
+        self.slots.pop(slot, None)
         if groups:
             self.leftover.append(groups)
+
+    def end_all(self) -> None:
+        """Those that are just being made as well, which the end of the fork server does not reach yet."""
+        for worker in self.slots.values():
+            if worker is not None:
+                worker.abandon()
 
     def existing(self) -> list[Path]:
         return [group for parent in {*self.groups.parents.values()} for group in parent.glob("fn-*")]

@@ -211,6 +211,12 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.root_pidfd, signal.SIGKILL)
 
+    def abandon(self) -> None:
+        """End it, however far it is: the bootstrap ends as soon as nobody holds the other end of its socket."""
+        with contextlib.suppress(OSError):
+            self.control.shutdown(socket.SHUT_RDWR)
+        self.kill("abandoned")
+
     def freeze(self) -> None:
         """Stop what the user's code left running between two calls, as AWS does."""
         if not self.frozen and self.root_pid:

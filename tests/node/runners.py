@@ -118,4 +118,5 @@ class RunnerProcess:
             time.sleep(0.02)
         assert left == []
         name = "lambda-" + hashlib.sha256(str(self.home).encode()).hexdigest()[:8]
-        assert list(Path("/sys/fs/cgroup").glob(f"*/{name}")) == []
+        groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{name}/**/")]
+        assert groups == [], self.log.read_text()
