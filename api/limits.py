@@ -184,7 +184,7 @@ class RedisLimiter:
             hour, used = shared.ask(lambda redis: redis.hmget(self.KEYS + key, "hour", "used"))
         except shared.Gone:
             return self._alone.used(key)
-        return int(used) if hour and int(hour) >= int((self._clock or time.time)()) // HOUR else 0
+        return int(used) if hour and used and int(hour) >= int((self._clock or time.time)()) // HOUR else 0
 
 
 @cache

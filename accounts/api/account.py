@@ -101,7 +101,10 @@ class Account(ViewSet):
         rate = request._request.rate_decision
         used = rate.limit - rate.remaining
         rows: list[LimitOut] = [{"name": "requests", "limit": rate.limit, "used": used, "unit": "per hour"}]
-        rows += [{**row._asdict(), "unit": "count"} for row in limits(request.account)]
+        rows += [
+            {"name": name, "limit": limit, "used": used, "unit": "count"}
+            for name, limit, used in limits(request.account)
+        ]
         return Answer(Page(rows, 1, len(rows), len(rows)))
 
     def whoami(self, request) -> Answer[WhoAmIOut]:

@@ -48,7 +48,7 @@ class HourReads(models.QuerySet["HourOfUse"]):
         """
         first = first_hour(hours, steps)
         found: dict[UUID, list[Counts]] = {}
-        rows = (
+        rows: Any = (
             self.filter(credential_id__in=list(credentials), hour__gte=first)
             .values("credential_id", step=(F("hour") - first) / hours)
             .annotate(**{f"sum_{name}": Sum(name) for name in OUTCOMES})

@@ -7,6 +7,7 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -66,7 +67,8 @@ class List(LoginRequiredMixin, View):
         number = request.GET.get("page", "1")
         page = int(number) if number.isdecimal() and 0 < int(number) < 10_000 else 1
         rows = ApiKey.objects.for_account(request.account).with_status()
-        rows = rows.filter(status_now__in=ENDED) if ended else rows.exclude(status_now__in=ENDED)
+        which = Q(status_now__in=ENDED)
+        rows = rows.filter(which if ended else ~which)
         found = list(rows[(page - 1) * PAGE : page * PAGE + 1])
         keys = found[:PAGE]
         add_sparks(keys)

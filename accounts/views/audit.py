@@ -124,7 +124,7 @@ def _before(rows: "QuerySet[Event]", log: "QuerySet[Event]", before: str) -> "Qu
         last = log.filter(id=Event.key(before)).first() if before else None
     except ValueError:
         last = None
-    return rows.until(last).exclude(pk=last.pk) if last else rows  # type: ignore[attr-defined]
+    return rows.until(last).exclude(pk=last.pk) if last else rows
 
 
 def _actors(request: HttpRequest) -> list[tuple[str, list[tuple[str, str]]]]:

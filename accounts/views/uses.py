@@ -66,6 +66,13 @@ def share(part: int, whole: int) -> str:
 
 def traffic(key: ApiKey, recent: Iterable[RecentUse]) -> dict[str, Any]:
     """Who has used the key within `LATELY`, as far as its last requests tell: what must still be swapped."""
+    recent = list(recent)
     uses = [use for use in recent if use.at > timezone.now() - LATELY]
     callers = Counter((use.ip, use.agent) for use in uses)
-    return {"key": key, "uses": len(uses), "callers": callers.most_common(5), "lately": int(LATELY.seconds / 60)}
+    return {
+        "key": key,
+        "uses": len(uses),
+        "callers": callers.most_common(5),
+        "lately": LATELY.seconds // 60,
+        "last": recent[0] if recent else None,
+    }

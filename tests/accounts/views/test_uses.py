@@ -118,7 +118,10 @@ def test_a_replaced_keys_remaining_traffic_is_shown_until_nobody_uses_it(account
 def test_a_key_that_nobody_uses_any_more_is_said_to_be_free_to_go(account, alice):
     key, _ = make.make_key(account)
     api_keys.rotate(key=key, by=SYSTEM, grantable=make.owner_of(account).scopes)
-    assert "Nobody uses the old key" in shown(alice.get(f"/settings/api-keys/{key.public_id}/traffic"))
+    verbs.write(notes=notes(key, ago=1800))
+    page = shown(alice.get(f"/settings/api-keys/{key.public_id}/traffic"))
+    assert "No request</strong> with the old key" in page
+    assert "30 minutes ago" in page
 
 
 def test_charlie_sees_nothing_of_what_alices_credentials_do(account, charlie):
