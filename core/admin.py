@@ -80,7 +80,8 @@ class Operated(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own take
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Also by the public id, which is what customers send."""
         try:
-            return queryset.filter(pk=self.model.key(search_term.strip())), False
+            key = self.model.key(search_term.strip())
+            return queryset.filter(**{getattr(self.model, "key_name", "pk"): key}), False
         except (AttributeError, ValueError):
             found: tuple[Any, bool] = super().get_search_results(request, queryset, search_term)
             return found
@@ -272,7 +273,7 @@ class ResourceAdmin(ReadOnly):
 
 @admin.register(Counter)
 class CounterAdmin(ReadOnly):
-    list_display = [account_of, "kind", "count"]
+    list_display = ["kind", account_of, "count"]
 
 
 @admin.register(LogEntry)
