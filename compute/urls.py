@@ -4,7 +4,7 @@ from django.urls import path
 
 from compute.api.instances import Instances
 from compute.api.ssh_keys import SshKeys
-from compute.views import instances, ssh_keys
+from compute.views import instance_bulk, instance_changes, instance_create, instances, ssh_keys
 from dashboard import palette
 
 v1 = [
@@ -23,8 +23,14 @@ v1 = [
 ]
 dashboard = [
     path("instances", instances.List.as_view(), name="instances"),
-    path("instances/new", instances.Create.as_view(), name="instance_create"),
+    path("instances/new", instance_create.Create.as_view(), name="instance_create"),
+    path("instances/new/estimate", instance_create.Estimate.as_view(), name="instance_estimate"),
+    path("instances/bulk", instance_bulk.Bulk.as_view(), name="instance_bulk"),
     path("instances/<id>", instances.Detail.as_view(), name="instance"),
+    path("instances/<id>/console", instances.Console.as_view(), name="instance_console"),
+    path("instances/<id>/change", instance_changes.Change.as_view(), name="instance_change"),
+    path("instances/<id>/resize", instance_changes.Resize.as_view(), name="instance_resize"),
+    path("instances/<id>/rebuild", instance_changes.Rebuild.as_view(), name="instance_rebuild"),
     path("instances/<id>/delete", instances.Delete.as_view(), name="instance_delete"),
     path("instances/<id>/power/<action>", instances.Power.as_view(), name="instance_power"),
     path("ssh-keys", ssh_keys.List.as_view(), name="ssh_keys"),

@@ -91,9 +91,8 @@ class Reads(models.QuerySet["Instance"]):
 
     def latest(self, account: Account, *, newest: int, failed: int) -> list["Instance"]:
         """The newest ones, and the newest of those in error, in one statement; newest first."""
-        rows = (
-            "SELECT id FROM (SELECT id FROM compute_instance WHERE account_id = %s{} ORDER BY id DESC LIMIT %s) AS {}"
-        )
+        ids = "SELECT id FROM (SELECT id FROM compute_instance WHERE account_id = %s{} ORDER BY id DESC LIMIT %s) AS {}"
+        both = f"{ids.format('', 'newest')} UNION {ids.format(' AND state = %s', 'failed')}"
         return db.fetch(
             Instance,
             f"SELECT {_columns()} FROM compute_instance AS i WHERE i.id IN ({both}) ORDER BY i.id DESC",
