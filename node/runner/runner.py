@@ -31,6 +31,7 @@ LOOK_SECONDS = 0.05
 WATCH_SECONDS = 0.02  # over memory, where no cgroup does it
 SYNC_SECONDS = 0.1
 TIDY_SECONDS = 1.0
+DRAIN_SECONDS = 5.0  # for calls to end before the runner does
 CLOSE_SECONDS = 10.0  # for sandboxes to end; milliseconds, but on a machine with much else to do
 RECENT = 64  # logs kept of what has ended, until the platform has them
 
@@ -68,6 +69,7 @@ class Runner:
         self.recent: OrderedDict[str, str] = OrderedDict()
         self.cold_starts: Counter[str] = Counter()
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.closing = False
 
     def begin(self) -> None:
         self.spawn(self.pool.refill())
@@ -88,7 +90,11 @@ class Runner:
             log.error("a task of the runner failed", exc_info=error)
 
     async def close(self) -> None:
-        """End everything. What runs is written down as lost at the next start."""
+        """End everything. What still runs after a while is written down as lost at the next start."""
+        self.closing = True
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self.running and time.monotonic() < deadline:  # noqa: ASYNC110  asked once in a lifetime
+            await asyncio.sleep(0.01)
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -204,6 +210,9 @@ class Runner:
     # What the platform asks
 
     def submit(self, call: Call) -> None:
+        if self.closing:
+            call.refuse("RunnerUnavailable", reason="The function runner is being stopped.")
+            return
         if call.key in self.queued or self.journal.has(call.key):
             call.refuse("Duplicate")
             return

@@ -34,6 +34,7 @@ class RunnerProcess:
     who: Login
     home: Path
     options: tuple[str, ...] = ("--init-seconds", "2", "--ready-python", "2", "--ready-node", "1")
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     put: dict[str, tuple[Revision, bytes]] = field(default_factory=dict)
 
@@ -42,9 +43,20 @@ class RunnerProcess:
         self.log = self.home / "runner.log"
 
     def start(self) -> "RunnerProcess":
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.who.command, "-m", "node.runner", "--home", str(self.home), *self.options],
+                [
+                    *self.who.command[:-1],
+                    "env",
+                    *variables,
+                    self.who.command[-1],
+                    "-m",
+                    "node.runner",
+                    "--home",
+                    str(self.home),
+                    *self.options,
+                ],
                 cwd="/" if self.who.user else CHECKOUT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -291,3 +291,27 @@ def test_health_says_what_runs_and_how_strongly_it_is_limited(runner):
     assert status["mode"] == runner.who.tier
     assert status["memory_limits"] in ("enforced", "approximate")
     assert set(runner.runtimes.values()) <= set(status["runtimes"])
+
+
+def test_where_no_sandbox_can_be_made_calls_are_refused_with_the_reason_and_the_cure(own_runner):
+    runner = own_runner()
+    bwrap = runner.home / "bin/bwrap"
+    bwrap.parent.mkdir(mode=0o755)
+    bwrap.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
+    bwrap.chmod(0o755)
+    runner.environment["LAMBDA_BWRAP"] = str(bwrap)
+    runner.start()
+    revision = runner.deploy(HELLO)
+    for call in (runner.invoke, runner.driver.check):
+        with pytest.raises(RunnerUnavailable, match="apparmor_restrict_unprivileged_userns=0"):
+            call(revision)
+    until(lambda: not runner.driver.status()["ok"])
+    assert "since 23.10" in runner.driver.status()["reason"]
+
+
+def test_a_runner_that_is_stopped_lets_calls_end(own_runner):
+    runner = own_runner(options=("--ready-python", "1", "--ready-node", "0")).start()
+    call = Background(runner, runner.deploy(WAIT, timeout_ms=60000), b"0.5")
+    until(lambda: runner.driver.status()["busy"] == 1)
+    runner.end()
+    assert call.answer().result == b'"slept"'
