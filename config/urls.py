@@ -10,6 +10,7 @@ import billing.urls
 import catalog.urls
 import compute.urls
 import functions.urls
+import webhooks.urls
 from accounts.views import sessions
 from api import views as api_views
 from api.events import Events, EventTypes
@@ -29,7 +30,19 @@ urlpatterns = [
     path("accounts/email/", reauthentication_required(email, app="allauth.account"), name="account_email"),
     path("accounts/sessions/", sessions.List.as_view(), name="usersessions_list"),
     path("accounts/", include("allauth.urls")),
-    path("v1/", include([*compute.urls.v1, *catalog.urls.v1, *accounts.urls.v1, *billing.urls.v1, *functions.urls.v1])),
+    path(
+        "v1/",
+        include(
+            [
+                *compute.urls.v1,
+                *catalog.urls.v1,
+                *accounts.urls.v1,
+                *billing.urls.v1,
+                *functions.urls.v1,
+                *webhooks.urls.v1,
+            ]
+        ),
+    ),
     path("v1/events", Events.as_view({"get": "list"})),
     path("v1/events/<id>", Events.as_view({"get": "retrieve"})),
     path("v1/event-types", EventTypes.as_view({"get": "list"})),
