@@ -21,7 +21,7 @@ from typing import Any, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
-from django.db import OperationalError, connection, models, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, models, transaction
 
 PATIENCE = 20  # seconds in the queue, as long as SQLite itself waits (`config/env.py`)
 _held = threading.local()
@@ -190,9 +190,10 @@ def adapted(value: Any) -> Any:
 
 def insert(row: M) -> M:
     """INSERT a new row like `save` does, without signals: defaults and auto_now apply. Sets a key the database made."""
-    sql, fields, made = _insert_statement(type(row), connection.vendor)
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields]
-    with connection.cursor() as cursor:
+    database = connections[DEFAULT_DB_ALIAS]  # looked up once, not by each field
+    sql, fields, made = _insert_statement(type(row), database.vendor)
+    values = [field.get_db_prep_save(field.pre_save(row, add=True), database) for field in fields]
+    with database.cursor() as cursor:
         cursor.execute(f"{sql} RETURNING {made.column}" if made else sql, values)
         if made:
             setattr(row, made.attname, cursor.fetchone()[0])
