@@ -188,6 +188,11 @@ def adapted(value: Any) -> Any:
     return value.hex if isinstance(value, UUID) and connection.vendor == "sqlite" else value
 
 
+def moment(value: datetime) -> Any:
+    """A time as the database's driver takes it: SQLite keeps text, in UTC."""
+    return connection.ops.adapt_datetimefield_value(value)
+
+
 def insert(row: M) -> M:
     """INSERT a new row like `save` does, without signals: defaults and auto_now apply. Sets a key the database made."""
     database = connections[DEFAULT_DB_ALIAS]  # looked up once, not by each field

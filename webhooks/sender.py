@@ -112,7 +112,7 @@ def _kept_headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
         room -= len(name) + len(value)
         if room < 0:
             break
-        found[name] = _text(value.encode("utf-8", "surrogateescape"))
+        found[str(name)] = _text(value.encode("utf-8", "surrogateescape"))
     return found
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
@@ -17,7 +18,7 @@ from django.utils import timezone
 from core import db, ids
 from core.db import atomic_write
 from webhooks.actions import endpoints
-from webhooks.models import Attempt, Endpoint
+from webhooks.models import Endpoint
 from webhooks.models.delivery import DELAYS, LEASE, TRIES
 
 LANES = 200  # endpoints served in one claim
@@ -99,7 +100,7 @@ UPDATE webhooks_delivery SET lease = %s, next_attempt_at = %s WHERE id IN (
 def due() -> list[UUID]:
     """The active endpoints that something is due for. One read, and no lock."""
     with connection.cursor() as cursor:
-        cursor.execute(_DUE, [_moment(timezone.now())])
+        cursor.execute(_DUE, [db.moment(timezone.now())])
         return [_key(row[0]) for row in cursor.fetchall()]
 
 
@@ -111,9 +112,9 @@ def claim(*, rooms: Mapping[UUID, int]) -> list[Claimed]:
     found = []
     with connection.cursor() as cursor:
         for endpoint_id, room in list(rooms.items())[:LANES]:
-            until = _moment(now + LEASE)
+            until = db.moment(now + LEASE)
             cursor.execute(
-                _CLAIM.format(lock=skip), [db.adapted(lease), until, db.adapted(endpoint_id), _moment(now), room]
+                _CLAIM.format(lock=skip), [db.adapted(lease), until, db.adapted(endpoint_id), db.moment(now), room]
             )
             found += [
                 Claimed(_key(id), _key(endpoint), seq, sequence, tries, attempts, lease)
@@ -125,11 +126,12 @@ def claim(*, rooms: Mapping[UUID, int]) -> list[Claimed]:
 @atomic_write()
 def release(*, claimed: Iterable[Claimed]) -> None:
     """Hand back what was claimed and not sent: it is due at once."""
-    now = _moment(timezone.now())
-    _run(
-        "UPDATE webhooks_delivery SET lease = NULL, next_attempt_at = %s WHERE id = %s AND lease = %s",
-        [(now, db.adapted(one.id), db.adapted(one.lease)) for one in claimed],
-    )
+    now = db.moment(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE webhooks_delivery SET lease = NULL, next_attempt_at = %s WHERE id = %s AND lease = %s",
+            [(now, db.adapted(one.id), db.adapted(one.lease)) for one in claimed],
+        )
 
 
 @atomic_write()
@@ -138,80 +140,84 @@ def settle(*, outcomes: list[Outcome]) -> None:
 
     Records: webhook.disabled, for an endpoint that is gone or has failed for too long.
     """
-    Attempt.objects.bulk_create([_attempt(outcome) for outcome in outcomes])
-    now = timezone.now()
-    _run(
-        "UPDATE webhooks_delivery SET state = %s, tries = %s, next_attempt_at = %s, lease = NULL, delivered_at = %s, "
-        "last_status = %s, last_error = %s, last_ms = %s, attempts = %s, updated_at = %s, version = version + 1 "
-        "WHERE id = %s AND lease = %s",
-        [_settled(outcome, now) for outcome in outcomes],
-    )
+    now = db.moment(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.executemany(_KEEP, [_kept(outcome) for outcome in outcomes])
+        cursor.executemany(_SETTLE, [_settled(outcome, now) for outcome in outcomes])
     by_endpoint: dict[UUID, list[Outcome]] = {}
     for outcome in outcomes:
         by_endpoint.setdefault(outcome.claimed.endpoint_id, []).append(outcome)
-    for endpoint_id in sorted(by_endpoint):
-        _judge(endpoint_id, by_endpoint[endpoint_id])
+    _judge(by_endpoint)
 
 
-def _attempt(outcome: Outcome) -> Attempt:
-    return Attempt(
-        delivery_id=outcome.claimed.id,
-        number=outcome.claimed.attempts + 1,
-        at=outcome.at,
-        url=outcome.url,
-        request_headers=outcome.request_headers,
-        signature=outcome.signature,
-        status=outcome.status,
-        error=outcome.error[:500],
-        duration_ms=outcome.duration_ms,
-        response_headers=outcome.response_headers,
-        response_body=outcome.response_body,
+_KEEP = (
+    "INSERT INTO webhooks_attempt (delivery_id, number, at, url, request_headers, signature, status, error, "
+    "duration_ms, response_headers, response_body) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
+_SETTLE = (
+    "UPDATE webhooks_delivery SET state = %s, tries = %s, next_attempt_at = %s, lease = NULL, delivered_at = %s, "
+    "last_status = %s, last_error = %s, last_ms = %s, attempts = %s, updated_at = %s, version = version + 1 "
+    "WHERE id = %s AND lease = %s"
+)
+
+
+def _kept(outcome: Outcome) -> tuple[Any, ...]:
+    return (
+        db.adapted(outcome.claimed.id),
+        outcome.claimed.attempts + 1,
+        db.moment(outcome.at),
+        outcome.url,
+        orjson.dumps(outcome.request_headers).decode(),
+        outcome.signature,
+        outcome.status,
+        outcome.error[:500],
+        outcome.duration_ms,
+        orjson.dumps(outcome.response_headers).decode(),
+        outcome.response_body,
     )
 
 
-def _settled(outcome: Outcome, now: datetime) -> tuple[Any, ...]:
+def _settled(outcome: Outcome, now: Any) -> tuple[Any, ...]:
     again, claimed = outcome.next_attempt_at(), outcome.claimed
     state = "delivered" if outcome.delivered else "pending" if again else "failed"
     return (
         state,
         claimed.tries - 1,
-        _moment(again) if again else None,
-        _moment(now) if outcome.delivered else None,
+        db.moment(again) if again else None,
+        now if outcome.delivered else None,
         outcome.status,
         outcome.error[:500],
         outcome.duration_ms,
         claimed.attempts + 1,
-        _moment(now),
+        now,
         db.adapted(claimed.id),
         db.adapted(claimed.lease),
     )
 
 
-def _judge(endpoint_id: UUID, outcomes: list[Outcome]) -> None:
-    """Whether the endpoint fails, since when, and whether to go on with it."""
+def _judge(by_endpoint: Mapping[UUID, list[Outcome]]) -> None:
+    """Which endpoints fail, since when, and whether to go on with them. Locked in one order."""
+    failed = {}
+    for key, outcomes in sorted(by_endpoint.items()):
+        last_success = max((number for number, one in enumerate(outcomes) if one.delivered), default=-1)
+        failed[key] = outcomes[last_success + 1 :]
+    well = [key for key, after in failed.items() if len(after) < len(by_endpoint[key])]
+    Endpoint.objects.filter(pk__in=well).exclude(failing_since=None).update(failing_since=None, failures=0)
+    for key, after in failed.items():
+        if after:
+            _blame(key, after)
+
+
+def _blame(endpoint_id: UUID, failed: list[Outcome]) -> None:
     row = Endpoint.objects.filter(pk=endpoint_id)
-    last_success = max((number for number, one in enumerate(outcomes) if one.delivered), default=-1)
-    if last_success >= 0:
-        row.exclude(failing_since=None).update(failing_since=None, failures=0)
-    failed = outcomes[last_success + 1 :]
-    if failed:
-        row.filter(failing_since=None).update(failing_since=failed[0].at)
-        row.update(failures=F("failures") + len(failed))
-        if any(outcome.status == GONE for outcome in failed):
-            endpoints.give_up(endpoint_id=endpoint_id, reason="The receiver answered 410: it is gone for good.")
-        elif (endpoint := row.first()) and endpoint.hopeless:
-            reason = f"Nothing has arrived there since {endpoint.failing_since:%-d %B, %H:%M} UTC. {failed[-1].error}"
-            endpoints.give_up(endpoint_id=endpoint_id, reason=reason[:500])
-
-
-def _run(statement: str, rows: list[tuple[Any, ...]]) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, rows)
+    row.filter(failing_since=None).update(failing_since=failed[0].at)
+    row.update(failures=F("failures") + len(failed))
+    if any(outcome.status == GONE for outcome in failed):
+        endpoints.give_up(endpoint_id=endpoint_id, reason="The receiver answered 410: it is gone for good.")
+    elif (endpoint := row.first()) and endpoint.hopeless:
+        reason = f"Nothing has arrived there since {endpoint.failing_since:%-d %B, %H:%M} UTC. {failed[-1].error}"
+        endpoints.give_up(endpoint_id=endpoint_id, reason=reason[:500])
 
 
 def _key(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)
-
-
-def _moment(value: datetime) -> Any:
-    return connection.ops.adapt_datetimefield_value(value)

@@ -171,10 +171,6 @@ class Migration(migrations.Migration):
                 name="delivery_due",
             ),
         ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(fields=["created_at"], name="delivery_age"),
-        ),
         migrations.AddConstraint(
             model_name="delivery",
             constraint=models.UniqueConstraint(fields=("endpoint", "event_seq"), name="delivery_once"),

@@ -98,7 +98,6 @@ class Delivery(Row):
             models.Index(
                 fields=["endpoint", "next_attempt_at", "id"], name="delivery_due", condition=Q(state="pending")
             ),
-            models.Index(fields=["created_at"], name="delivery_age"),
         ]
 
     def __str__(self) -> str:

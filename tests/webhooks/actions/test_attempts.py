@@ -8,6 +8,7 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
+from core import db
 from core.context import SYSTEM
 from core.models import Event
 from tests import make
@@ -151,7 +152,7 @@ def test_an_outcome_whose_claim_was_lost_decides_nothing(endpoint):
 def test_finding_and_claiming_what_is_due_use_the_index(endpoint):
     """However many deliveries wait: each step is a leap in the index."""
     make.make_delivery(endpoint)
-    now = attempts._moment(timezone.now())
+    now = db.moment(timezone.now())
     statements = [(attempts._DUE, [now]), (attempts._CLAIM.format(lock=""), ["x", now, endpoint.pk.hex, now, 4])]
     for statement, values in statements:
         with connection.cursor() as cursor:

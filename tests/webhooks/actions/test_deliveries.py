@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from core import ids
 from core.context import SYSTEM
 from core.models import Event
 from tests import make
@@ -152,11 +154,16 @@ def test_a_redelivery_begins_anew_and_takes_the_row_from_whoever_holds_it(accoun
 
 def test_what_is_older_than_thirty_days_is_forgotten_but_not_what_is_being_sent(account):
     endpoint = make.make_webhook(account)
-    old, sending, new = (make.make_delivery(endpoint) for _ in range(3))
-    Delivery.objects.exclude(pk=new.pk).update(created_at=timezone.now() - KEPT - timedelta(minutes=1))
-    Delivery.objects.filter(pk=sending.pk).update(lease=old.pk, next_attempt_at=timezone.now())
-    assert deliveries.purge() == 1
-    assert set(Delivery.objects.values_list("pk", flat=True)) == {sending.pk, new.pk}
+    old, sending = make.make_delivery(endpoint), make.make_delivery(endpoint)
+    later = timezone.now() + KEPT + timedelta(minutes=1)
+    Delivery.objects.filter(pk=sending.pk).update(lease=old.pk, next_attempt_at=later)
+    with time_machine.travel(timezone.now() + KEPT - timedelta(minutes=1)):
+        assert deliveries.purge() == 0
+    new = make.make_delivery(endpoint)
+    Delivery.objects.filter(pk=new.pk).update(id=ids.earliest(later))
+    with time_machine.travel(later):
+        assert deliveries.purge() == 1
+    assert set(Delivery.objects.values_list("pk", flat=True)) == {sending.pk, ids.earliest(later)}
 
 
 def test_the_health_of_many_webhooks_is_one_statement(account):
