@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.template.response import SimpleTemplateResponse
-from django.urls import resolve
+from django.urls import ResolverMatch, resolve
 
 from api import errors, limits
 from api.parsers import MAX_BYTES
@@ -103,7 +103,8 @@ class RequestIdMiddleware:
 class ApiMiddleware:
     """Where `/v1` leaves the dashboard's path: a client with a key needs no session, no CSRF and no messages.
 
-    Only a browser goes on, for the browsable API.
+    Only a browser goes on, for the browsable API. It stands before the middleware that guards pages, so it says itself
+    what of that is about JSON too.
     """
 
     def __init__(self, get_response: Handler):
@@ -122,6 +123,9 @@ class ApiMiddleware:
         if note_use := getattr(request, "note_use", None):  # set where a credential was recognised, refused or not
             note_use(request, response)
         response.setdefault("Cache-Control", "no-store")
+        response["X-Content-Type-Options"] = "nosniff"
+        if settings.SECURE_HSTS_SECONDS and request.is_secure():
+            response["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}"
         if not response.streaming and response.status_code not in BODILESS:
             response["Content-Length"] = str(len(response.content))  # without it the server would send chunks
         return response
@@ -142,7 +146,7 @@ class ApiMiddleware:
         _measure(request)
         if _from_a_browser(request):
             return self.get_response(request)
-        match = request.resolver_match = resolve(request.path_info)
+        match = request.resolver_match = _resolved(request.path_info, settings.ROOT_URLCONF)
         response: HttpResponse = match.func(request, *match.args, **match.kwargs)
         return response.render() if isinstance(response, SimpleTemplateResponse) else response
 
@@ -157,6 +161,12 @@ class ApiMiddleware:
         credential = getattr(request, "credential", None)
         for name, value in (credential.headers if credential else {}).items():
             response[name] = value
+
+
+@lru_cache(maxsize=4096)
+def _resolved(path: str, urlconf: str) -> ResolverMatch:
+    """The view of a path. Clients ask for the same few again and again, and resolving takes longer than remembering."""
+    return resolve(path, urlconf)
 
 
 def _from_a_browser(request: HttpRequest) -> bool:

@@ -93,9 +93,9 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "api.middleware.RequestIdMiddleware",  # outermost: every answer and log line carries the id
+    "api.middleware.ApiMiddleware",  # /v1 ends here; what follows is for the dashboard
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "api.middleware.ApiMiddleware",  # /v1 ends here; what follows is for the dashboard
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

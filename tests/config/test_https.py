@@ -25,3 +25,9 @@ def test_a_trusted_proxys_word_is_taken_by_all_of_django(client):
 def test_nobody_elses_word_is_taken(client):
     response = client.get("/v1/instances", headers={"X-Forwarded-Proto": "https"}, REMOTE_ADDR="203.0.113.9")
     assert response.json()["error"]["code"] == "https_required"
+
+
+def test_an_api_answer_tells_browsers_to_stay_with_https_and_with_its_type(client):
+    response = client.get("/v1/versions", headers={"X-Forwarded-Proto": "https"})
+    assert response.headers["Strict-Transport-Security"] == "max-age=1000"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"

@@ -60,7 +60,9 @@ def test_it_is_for_operators_alone(client):
     assert make.sign_in(make.make_user()).get("/admin/health/").status_code == 302
 
 
-@pytest.mark.parametrize(("name", "key"), [("Worker", health.HEARTBEAT), ("Clock", queue.CLOCK), ("Webhook dispatcher", health.DISPATCHER)])
+@pytest.mark.parametrize(
+    ("name", "key"), [("Worker", health.HEARTBEAT), ("Clock", queue.CLOCK), ("Webhook dispatcher", health.DISPATCHER)]
+)
 def test_what_is_silent_is_named(browser, name, key):
     cache.set(key, time.time() - 100)
     found = page(browser)
