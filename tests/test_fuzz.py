@@ -13,7 +13,7 @@ import pytest
 from api import limits
 from catalog.models import Plan
 from core.models import Event
-from tests.make import make_account, make_instance, make_key
+from tests.make import make_account, make_function, make_instance, make_key
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
 
@@ -44,6 +44,7 @@ def test_whatever_two_strangers_send_the_server_answers_as_documented(live_serve
     for name in ("alice", "charlie"):
         account = make_account(name=name)
         make_instance(account)
+        make_function(account)
         bearer = f"Bearer {make_key(account)[1].key_ascii}"
         users.append({"name": name, "fixedHeaders": [{"name": "Authorization", "value": bearer}]})
     (tmp_path / "users.json").write_text(json.dumps({"auth": users}))

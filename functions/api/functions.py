@@ -225,7 +225,7 @@ class Functions(Invoking, ViewSet):
         "invoke": Invoking.body,
         "code": RawBody(
             archive.MAX_ARCHIVE,
-            "application/zip",
+            "application/octet-stream",
             {"type": "string", "format": "binary", "description": "A zip of at most 50 MiB."},
             archive.pack({"app.py": b"def handler(event, context):\n    return event\n"}),
         ),
