@@ -3,6 +3,7 @@
 Ours run in sandboxes, with journal, deadline and captured logs; the peers, installed from PyPI and npm into a temporary
 directory, run bare. Each is driven by the same loop: theirs over HTTP on loopback with connections kept alive, ours
 over the runner's own unix socket, which is what the platform uses. Rounds alternate; the medians are compared.
+Long, because it installs, starts and drives two frameworks beside our own.
 """
 
 import argparse
@@ -202,9 +203,8 @@ def compare_warm(runner: RunnerProcess, peers: dict[str, Peer], seconds: float) 
             them, us = statistics.median(theirs.rates[connections]), statistics.median(ours.rates[connections])
             p50 = [statistics.median(target.medians[connections]) for target in (theirs, ours)]
             goal = f"  (goal {TARGET['warm']:g})" if connections > 1 else ""
-            print(
-                f"{peer.name:34}{connections:>3}{them:>10.0f}{p50[0]:>8.2f}{us:>9.0f}{p50[1]:>8.2f}{us / them:>7.1f}x{goal}"
-            )
+            line = f"{peer.name:34}{connections:>3}{them:>10.0f}{p50[0]:>8.2f}{us:>9.0f}{p50[1]:>8.2f}"
+            print(f"{line}{us / them:>7.1f}x{goal}")
 
 
 def compare_cold(runner: RunnerProcess, peers: dict[str, Peer]) -> None:

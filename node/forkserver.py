@@ -8,6 +8,7 @@ a Python costs 25, and that is most of what a login waits for.
 Requests are datagrams on descriptor 0: JSON plus descriptors, the first of which is the socket to report on. After
 `setns` a child has the instance's file system but still the host's process ids, so from there until it has forked it
 must load nothing from disk: no imports, no codecs, nothing but system calls.
+This file is long because it is alone: it may import nothing of ours.
 """
 
 import contextlib
@@ -116,7 +117,7 @@ def become_instance_root(base: int, size: int) -> None:
 
 
 def launch(request: dict, report: socket.socket, fds: list[int]) -> None:
-    """Exec bwrap, detached. The descriptors after the cgroups become 0, 1, 2, ... of bwrap."""
+    """Exec bwrap, detached unless `bound`. The descriptors after the cgroups become 0, 1, 2, ... of bwrap."""
     cgroups, fds = fds[: request["cgroups"]], fds[request["cgroups"] :]
     os.setsid()
     make_expendable(500)
@@ -267,6 +268,25 @@ def handle(message: bytes, fds: list[int]) -> None:
         os._exit(0)
 
 
+def alive(pidfd: int) -> bool:
+    try:
+        signal.pidfd_send_signal(pidfd, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def end(bound: dict[int, int]) -> None:
+    """Kill the launches that are to end with us, each with its whole process group.
+
+    Their parent-death signal does most of that, but bwrap's child waits for bwrap before it asks for one.
+    """
+    for pid in [pid for pid, fd in bound.items() if alive(fd)]:
+        for kill in (os.kill, os.killpg):
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
+
+
 def main() -> None:
     set_dumpable(False)
     os.closerange(3, 1 << 16)
@@ -279,13 +299,20 @@ def main() -> None:
 
         from node import sftp  # noqa: F401
     requests = socket.socket(fileno=0)
+    bound: dict[int, int] = {}  # launches that end with us, and a descriptor of each
     while True:
         message, fds, _, _ = socket.recv_fds(requests, MAX_REQUEST, MAX_FDS)
         if not message:
-            return
-        if os.fork() == 0:
+            return end(bound)
+        pid = os.fork()
+        if pid == 0:
             os.close(0)
             handle(message, fds)
+        if b'"bound": true' in message:
+            for old in [key for key, fd in bound.items() if not alive(fd)]:
+                os.close(bound.pop(old))
+            with contextlib.suppress(ProcessLookupError):
+                bound[pid] = os.pidfd_open(pid)
         for fd in fds:
             os.close(fd)
 

@@ -143,6 +143,7 @@ class Sandboxes:
                 "cgroups": len(members),
                 "places": {name: str(path) for name, path in places.items()} if owner else {},
                 "map": owner,
+                "bound": True,
             }
             fds = [*members, self.devnull, output, output, arguments, control, status, filters]
             job = self.spawner.submit("launch", fds, **facts)

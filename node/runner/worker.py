@@ -246,6 +246,7 @@ class Worker:
         self.output = self.root_pidfd = -1
         if not self.first.done():
             self.first.set_exception(ChildProcessError("it ended at once"))
+            self.first.exception()  # nobody may be waiting any more
         if self.owner is not None:
             self.owner.ended(self, self.exit_code())
         if self.memory is not None:

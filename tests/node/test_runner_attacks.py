@@ -1,4 +1,7 @@
-"""What a function must not see, reach or exhaust, tried from inside, while another account's function goes on answering."""
+"""What a function must not see, reach or exhaust, tried from inside, while another account's function goes on answering.
+
+Long, because it is one table: every attack that we know, in one place.
+"""
 
 import json
 import os
@@ -187,6 +190,7 @@ def test_code_that_never_finishes_loading_ends_at_the_time_for_that(runner):
 
 
 def test_nothing_of_the_host_is_there_to_be_read(runner):
+    """Long, because all that can be seen is looked at in one call."""
     code = """
     import os, subprocess
     def look(path):

@@ -1,4 +1,7 @@
-"""Handlers in the style of AWS's documentation, unmodified: what they are given, how they answer, what they log."""
+"""Handlers in the style of AWS's documentation, unmodified: what they are given, how they answer, what they log.
+
+Long, because every handler is written out as somebody would write it.
+"""
 
 import json
 
