@@ -16,7 +16,6 @@ from core import db, events, ids
 from core.context import Actor
 from core.db import atomic_write
 from core.models import Event
-from webhooks.actions import endpoints
 from webhooks.events import matches
 from webhooks.models import Attempt, Cursor, Delivery, Endpoint
 from webhooks.models.delivery import KEPT, LEASE, TRIES
@@ -139,7 +138,7 @@ def test(*, endpoint: Endpoint, by: Actor) -> Delivery:
 
     Records: webhook.test. Raises: WebhookDisabled.
     """
-    endpoints.insist_on_active(endpoint)
+    endpoint.insist_on_active()
     event = events.record("webhook.test", account=endpoint.account, by=by, subject=endpoint)
     _insert({endpoint: [event]})
     return Delivery.objects.get(endpoint=endpoint, event_seq=event.seq)
@@ -152,7 +151,7 @@ def redeliver(*, delivery: Delivery, account: Account, by: Actor) -> Delivery:
     Records: webhook.redelivered. Raises: WebhookDisabled.
     """
     delivery = Delivery.objects.select_for_update(of=("self",)).select_related("endpoint").get(pk=delivery.pk)
-    endpoints.insist_on_active(delivery.endpoint)
+    delivery.endpoint.insist_on_active()
     for name, value in _afresh().items():
         setattr(delivery, name, value)
     delivery.save()

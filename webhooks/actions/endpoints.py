@@ -29,10 +29,6 @@ class WebhookQuotaExceeded(LimitExceeded):
     pass
 
 
-class WebhookDisabled(Conflict):
-    code = "invalid_state"
-
-
 class RotationUnderWay(Conflict):
     pass
 
@@ -150,7 +146,7 @@ def replay(*, endpoint: Endpoint, by: Actor, from_: datetime, to: datetime, only
     ReplayUnderWay.
     """
     endpoint, now = _locked(endpoint), timezone.now()
-    insist_on_active(endpoint)
+    endpoint.insist_on_active()
     if from_ < now - KEPT - timedelta(minutes=1):
         raise Invalid.field("from", f"from may be {KEPT.days} days ago at most", value=from_.isoformat())
     if not from_ < to:
@@ -196,17 +192,6 @@ def forget_old_secrets() -> None:
     """Secrets whose overlap has ended sign nothing: they need not be kept."""
     ended = Endpoint.objects.filter(old_secret_until__lte=timezone.now())
     ended.update(sealed_old_secret="", old_secret_until=None)
-
-
-def insist_on_active(endpoint: Endpoint) -> None:
-    """Raises WebhookDisabled where nothing would be sent."""
-    if endpoint.state != "active":
-        raise WebhookDisabled(
-            f"The webhook is {endpoint.state}: enable it first",
-            suggestion='PATCH it with {"status": "active"}.',
-            current=endpoint.state,
-            allowed_from=["active"],
-        )
 
 
 def _record(type: str, endpoint: Endpoint, by: Actor, data: dict[str, str] | None = None) -> None:

@@ -28,7 +28,10 @@ HEALTH = 100  # deliveries in a strip
 
 @dataclass(frozen=True)
 class Health:
-    """The last deliveries of one endpoint, newest first, with how long the answers took: milliseconds or None."""
+    """The last deliveries of one endpoint, newest first, with how long the answers took: milliseconds or None.
+
+    One that waits after a failure is `retrying` here, so that a receiver that is down does not look like a quiet one.
+    """
 
     states: list[str]
     p50_ms: int | None
@@ -45,7 +48,9 @@ class Reads(models.QuerySet["Delivery"]):
         if not keys:
             return {}
         last = (
-            "SELECT * FROM (SELECT endpoint_id, state, last_ms FROM webhooks_delivery WHERE endpoint_id = %s "
+            "SELECT * FROM (SELECT endpoint_id, "
+            "CASE WHEN state = 'pending' AND attempts > 0 AND delivered_at IS NULL THEN 'retrying' ELSE state END, "
+            "last_ms FROM webhooks_delivery WHERE endpoint_id = %s "
             f"ORDER BY id DESC LIMIT {HEALTH}) AS e{{}}"
         )
         found: dict[UUID, list[tuple[str, int | None]]] = {key: [] for key in keys}

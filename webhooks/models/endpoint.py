@@ -10,12 +10,17 @@ from django.utils import timezone
 
 from accounts.models import Account
 from core import seals
+from core.errors import Conflict
 from core.models import Row
 
 STATES = ["active", "disabled", "deleted"]
 PURPOSE = "webhook secret"
 GIVEN_UP_AFTER = timedelta(days=5)  # of failures only …
 GIVEN_UP_TRIES = 10  # … and at least so many
+
+
+class WebhookDisabled(Conflict):
+    code = "invalid_state"
 
 
 class Reads(models.QuerySet["Endpoint"]):
@@ -97,6 +102,16 @@ class Endpoint(Row):
         if self.sealed_old_secret and self.old_secret_until and now < self.old_secret_until:
             return [seals.unseal(PURPOSE, self.sealed_old_secret), current]
         return [current]
+
+    def insist_on_active(self) -> None:
+        """Raises WebhookDisabled where nothing would be sent."""
+        if self.state != "active":
+            raise WebhookDisabled(
+                f"The webhook is {self.state}: enable it first",
+                suggestion='PATCH it with {"status": "active"}.',
+                current=self.state,
+                allowed_from=["active"],
+            )
 
     def event_data(self) -> dict[str, Any]:
         return {"webhook_id": self.public_id, "name": self.name, "status": self.state, "url": self.url}

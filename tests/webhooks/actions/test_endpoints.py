@@ -14,7 +14,7 @@ from tests import make
 from webhooks import tasks
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Endpoint
-from webhooks.models.endpoint import PURPOSE
+from webhooks.models.endpoint import PURPOSE, WebhookDisabled
 from webhooks.targets import Allowed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.db]
@@ -130,9 +130,9 @@ def test_an_overlap_has_its_bounds(account, hours):
 def test_nothing_can_be_asked_of_a_disabled_webhook_but_to_be_enabled(account):
     endpoint = endpoints.update(endpoint=make.make_webhook(account), by=SYSTEM, status="disabled")
     now = timezone.now()
-    with pytest.raises(endpoints.WebhookDisabled):
+    with pytest.raises(WebhookDisabled):
         deliveries.test(endpoint=endpoint, by=SYSTEM)
-    with pytest.raises(endpoints.WebhookDisabled):
+    with pytest.raises(WebhookDisabled):
         endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now - timedelta(hours=1), to=now)
     endpoint = endpoints.update(endpoint=endpoint, by=SYSTEM, status="active")
     assert (endpoint.state, endpoint.disabled_at, endpoint.disabled_reason) == ("active", None, "")
