@@ -10,9 +10,16 @@ from django_htmx.http import HTMX_STOP_POLLING
 
 from config import overview
 from core.models import Event
+from dashboard.calls import Call
 
 STEPS = ("ssh_key", "api_key", "called", "instance")
-ACTIVITY = 8
+ACTIVITY = 6
+CALLS = [
+    Call("What runs", "GET", "/v1/instances"),
+    Call("What it costs this month", "GET", "/v1/usage"),
+    Call("What is left of the plan", "GET", "/v1/account/limits"),
+    Call("What happened lately", "GET", "/v1/events"),
+]
 
 
 class Home(LoginRequiredMixin, View):
@@ -43,6 +50,7 @@ class Home(LoginRequiredMixin, View):
         chart, count = overview.requests(account) if "api_keys:read" in sees else (None, 0)
         return {
             "known": known,
+            "calls": CALLS,
             "instances": newest,
             "moving": any(row.moving for row in newest),
             "alerts": overview.alerts(account, known, failed, sees),
