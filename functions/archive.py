@@ -8,6 +8,7 @@ import re
 import stat
 import zipfile
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from core.errors import FieldError, Invalid
 
@@ -16,6 +17,7 @@ MAX_UNPACKED = 250 * 1024 * 1024  # bytes
 MAX_FILES = 20_000
 MAX_RATIO = 200  # times that a file may grow: text shrinks to a tenth, a bomb to a thousandth
 SMALL = 1024 * 1024  # bytes: what unpacks to less harms nobody, whatever its ratio
+EDITABLE = 256 * 1024  # bytes of one file that people still edit in a page
 SUFFIXES = {"python": [".py"], "node": [".js", ".mjs", ".cjs"]}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the zip format's own: the same code is the same bytes
 
@@ -44,6 +46,26 @@ def pack(files: dict[str, bytes]) -> bytes:
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, content)
     return buffer.getvalue()
+
+
+class Inside(NamedTuple):
+    """What a zip that was checked has in it: its files, and the text of the only one where that can be edited."""
+
+    files: list[str]
+    text: str | None
+
+
+def look(code: bytes) -> Inside:
+    """For the editor: code that was `inline` comes back as the text it was."""
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        files = sorted(entry.filename for entry in entries)
+        if len(entries) != 1 or entries[0].file_size > EDITABLE:
+            return Inside(files, None)
+        try:
+            return Inside(files, archive.read(entries[0]).decode())
+        except UnicodeDecodeError:
+            return Inside(files, None)
 
 
 def check(code: bytes, runtime: str, handler: str) -> None:

@@ -5,6 +5,7 @@ while the epoch stands.
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,7 +26,8 @@ from functions.drivers.base import (
     Trigger,
     UnknownRevision,
 )
-from functions.models import Function, FunctionVersion
+from functions.models import Execution, Function, FunctionVersion
+from functions.models.execution import FINAL
 from functions.models.function import INVOCABLE
 
 log = logging.getLogger(__name__)
@@ -131,6 +133,22 @@ def run(wanted: Target, execution_id: str, event: bytes, *, attempt: int = 1, tr
             )
         )
         return runner.invoke(wanted.revision_id, execution_id, event, attempt=attempt, trigger=trigger)
+
+
+def run_for_a_person(wanted: Target, event: bytes) -> Outcome:
+    """Run it once and wait for its end. Raises LambdaError: what whoever asked is told."""
+    try:
+        return run(wanted, ids.encode("exec", ids.new()), event)
+    except RunnerError as trouble:
+        raise refusal(trouble) from trouble
+
+
+def log_of(execution: Execution) -> str:
+    """What it printed, also while it runs."""
+    if execution.status not in FINAL:
+        with suppress(RunnerError):
+            return driver().logs(execution.public_id) or execution.log
+    return execution.log
 
 
 def make_known(version: FunctionVersion) -> None:

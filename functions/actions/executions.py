@@ -20,7 +20,7 @@ from core import db, events, ids
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
 from functions.models import Execution, Function, JournalCursor, Rollup
-from functions.models.execution import FINAL
+from functions.models.execution import FINAL, storable
 from functions.models.rollup import EXECUTIONS, MEMORY, band
 
 RETRIES = (60, 120)  # seconds until a failed asynchronous execution is tried again, and again
@@ -228,11 +228,11 @@ def _row(record: dict[str, Any], row: Execution | None, failures: dict[UUID, int
         row.status, row.started_at = "running", _moment(record["at"])
         row.due_at = now + TAKEN if row.trigger == "async" else None
         return row
-    row.status, row.error = record["status"], record["error"]
+    row.status, row.error = record["status"], storable(record["error"])
     row.started_at, row.ended_at = _moment(record["started"]), _moment(record["ended"])
     for name in ("duration_us", "billed_ms", "init_ms", "max_memory_mb", "result_bytes"):
         setattr(row, name, record[name])
-    row.cold_start, row.log, row.due_at = record["cold_start"] or "", record["log"], None
+    row.cold_start, row.log, row.due_at = record["cold_start"] or "", storable(record["log"]), None
     if row.trigger == "async" and row.status == "failed":
         _try_again(row, now)
     return row

@@ -26,6 +26,7 @@ from core.errors import Conflict, FieldError, Invalid, LimitExceeded, NotFound
 from core.models import Counter
 from functions import archive, rules
 from functions.models import Code, Function, FunctionVersion, Runner
+from functions.models.execution import storable
 from functions.models.function import INVOCABLE, LIFECYCLE
 
 NUDGE_PATIENCE = timedelta(seconds=15)  # a nudge arrives in milliseconds; later than this it was lost
@@ -228,8 +229,8 @@ def mark_built(*, version: FunctionVersion, build: Any) -> Function | None:
     function = Function.objects.select_for_update(of=("self",)).filter(pk=version.function_id).first()
     if function is None or function.state == "deleting":
         return None
-    facts = {"init_ms": build.init_ms, "max_memory_mb": build.max_memory_mb, "log": build.log[-16_384:]}
-    error = build.error.as_json() if build.error else None
+    facts = {"init_ms": build.init_ms, "max_memory_mb": build.max_memory_mb, "log": storable(build.log[-16_384:])}
+    error: Any = storable(build.error.as_json()) if build.error else None
     same = FunctionVersion.objects.filter(pk=version.pk, state="building")
     state = "ready" if build.ok else "failed"
     if not same.update(state=state, error=error, version=F("version") + 1, updated_at=timezone.now(), **facts):
@@ -238,7 +239,7 @@ def mark_built(*, version: FunctionVersion, build: Any) -> Function | None:
     if build.ok:
         function.live, function.status_reason = version.number, ""
     else:
-        reason = f"Version {version.number} failed: {build.error.type}: {build.error.message}"
+        reason = f"Version {version.number} failed: {error['type']}: {error['message']}"
         function.status_reason = reason[:500]
     if function.state not in INVOCABLE:
         function.state = "active" if build.ok else "failed"

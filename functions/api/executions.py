@@ -20,13 +20,13 @@ from functions import calls
 from functions.actions import executions
 from functions.api.functions import FUNCTION_ID
 from functions.api.invocations import FunctionErrorOut
-from functions.drivers.base import RunnerError
 from functions.models import Execution, Function
-from functions.models.execution import FINAL, STATES
+from functions.models.execution import STATES
 
 INGEST_PATIENCE = 3  # seconds until what a client was answered is in the database too
 MAX_LOG_LINES = 10_000
 LOGGED = 20  # executions
+LOG_TAIL = 4096  # characters: `…/logs` has the rest
 
 
 class RedriveInput(Input):
@@ -92,7 +92,7 @@ def representation(row: Execution, function: Function) -> ExecutionOut:
         "cold_start": row.cold_start or None,
         "memory_mb": row.memory_mb,
         "memory_used_mb": row.max_memory_mb,
-        "log_tail": row.log,
+        "log_tail": row.log[-LOG_TAIL:],
     }
 
 
@@ -172,13 +172,7 @@ def _awaited(function: Function, execution: str) -> Execution:
 
 
 def _log_of(function: Function, execution: str) -> str:
-    row = _awaited(function, execution)
-    if row.status not in FINAL:
-        try:
-            return calls.driver().logs(row.public_id) or row.log
-        except RunnerError:
-            return row.log
-    return row.log
+    return calls.log_of(_awaited(function, execution))
 
 
 def _recent_log(function: Function) -> str:

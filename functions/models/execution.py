@@ -18,6 +18,15 @@ STATES = ["queued", "running", "succeeded", "failed"]
 FINAL = frozenset({"succeeded", "failed"})
 
 
+def storable(said: Any) -> Any:
+    """A text, or JSON of texts, that users' code wrote, as every database takes it: without NUL and halves of pairs."""
+    if isinstance(said, str):
+        return said.encode(errors="replace").decode().replace("\x00", "\ufffd")
+    if isinstance(said, dict):
+        return {name: storable(value) for name, value in said.items()}
+    return [storable(one) for one in said] if isinstance(said, list) else said
+
+
 class ExecutionReads(models.QuerySet["Execution"]):
     def of(self, function: Function) -> Self:
         """Newest first; what was sent and what is kept for retries stays in the database."""

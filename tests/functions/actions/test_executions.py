@@ -62,6 +62,16 @@ def test_an_execution_becomes_a_row_with_all_that_is_known_of_it():
     assert row.started_at <= row.ended_at
 
 
+def test_whatever_bytes_a_function_prints_or_raises_can_be_kept():
+    """What one database refuses would hold up everybody's journal."""
+    function = make_function()
+    runner().script(calls.runner_name(function.pk), error="Odd\x00Error\ud800", log="a\x00b\ud800\u2028")
+    invoke(function)
+    tasks.ingest()
+    row = Execution.objects.get()
+    assert (row.log, row.error["type"]) == ("a\ufffdb?\u2028", "Odd\ufffdError?")
+
+
 def test_reading_the_journal_again_counts_nothing_twice():
     function = make_function()
     invoke(function)
