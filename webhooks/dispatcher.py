@@ -72,6 +72,8 @@ class Lane:
         """How many more rows it may claim; `endpoint` as it is now."""
         if self.silent >= SILENT:
             return 1 if not self.flying and not self.waiting and time.monotonic() >= self.rests_until else 0
+        if len(self.waiting) > QUEUED // 2:
+            return 0  # a claim costs the same however many rows it takes
         taken = self.flying + len(self.waiting)
         return (IN_FLIGHT if endpoint.failing else IN_FLIGHT + QUEUED) - taken
 

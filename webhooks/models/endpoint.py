@@ -1,6 +1,7 @@
 """Webhooks: where events are sent, which, and how they are signed. What was sent is in `delivery.py`."""
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +18,11 @@ STATES = ["active", "disabled", "deleted"]
 PURPOSE = "webhook secret"
 GIVEN_UP_AFTER = timedelta(days=5)  # of failures only …
 GIVEN_UP_TRIES = 10  # … and at least so many
+
+
+@lru_cache(maxsize=4096)  # the dispatcher needs each ten times a second
+def _unseal(sealed: str) -> str:
+    return seals.unseal(PURPOSE, sealed)
 
 
 class WebhookDisabled(Conflict):
@@ -98,9 +104,9 @@ class Endpoint(Row):
 
     def secrets(self, now: datetime) -> list[str]:
         """What signs at a moment. During an overlap the old secret comes first."""
-        current = seals.unseal(PURPOSE, self.sealed_secret)
+        current = _unseal(self.sealed_secret)
         if self.sealed_old_secret and self.old_secret_until and now < self.old_secret_until:
-            return [seals.unseal(PURPOSE, self.sealed_old_secret), current]
+            return [_unseal(self.sealed_old_secret), current]
         return [current]
 
     def insist_on_active(self) -> None:
