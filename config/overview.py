@@ -77,7 +77,7 @@ def facts(account: Account) -> dict[str, Any]:
         for _, _, kind in COUNTED
     }
     used = Q(first_used_at__isnull=False)
-    row: dict[str, Any] = Account.objects.values(
+    found = Account.objects.values(
         **counters,
         running=_number(machines.filter(state="running")),
         stopped=_number(machines.filter(state="stopped")),
@@ -88,7 +88,8 @@ def facts(account: Account) -> dict[str, Any]:
         first_ending=Subquery(_grouped(ending, Min("expires_at"))),
         called=Exists(keys.filter(used)) | Exists(OAuthToken.objects.filter(used, account=OuterRef("pk"))),
         disabled_webhooks=_number(Endpoint.objects.filter(account=OuterRef("pk"), state="disabled")),
-    ).get(pk=account.pk)
+    )
+    row: dict[str, Any] = dict(found.get(pk=account.pk))
     row["hourly"] = row["hourly"] or Decimal(0)
     row["moving"] = max(row["instance"] - row["running"] - row["stopped"] - row["failed"], 0)
     return row
@@ -98,13 +99,13 @@ def _number(rows: "QuerySet[Any]") -> Any:
     return Coalesce(Subquery(_grouped(rows, Count("pk"))), Value(0), output_field=IntegerField())
 
 
-def _grouped(rows: "QuerySet[Any]", aggregate: Any) -> "QuerySet[Any]":
+def _grouped(rows: "QuerySet[Any]", aggregate: Any) -> Any:
     return rows.order_by().values("account").annotate(found=aggregate).values("found")
 
 
 def machines(account: Account) -> tuple[list[Instance], list[Instance]]:
     """The newest instances, and the newest of those in error."""
-    rows = Instance.objects.latest(account, newest=NEWEST, failed=FAILED)
+    rows = Instance.objects.newest_and_failed(account, newest=NEWEST, failed=FAILED)
     return rows[:NEWEST], [row for row in rows if row.state == "error"][:FAILED]
 
 
@@ -161,10 +162,10 @@ def requests(account: Account) -> tuple[Series, int]:
     mine = [model.objects.filter(account=account).order_by().values("pk") for model in (ApiKey, OAuthToken)]
     rows = HourOfUse.objects.filter(Q(credential_id__in=mine[0]) | Q(credential_id__in=mine[1]), hour__gte=first)
     counts = {name: [0] * REQUEST_DAYS for name in OUTCOMES}
-    for row in rows.values("hour").annotate(**{f"sum_{name}": Sum(name) for name in OUTCOMES}):
-        day = (row["hour"] - first) // 24
-        for name in OUTCOMES if day < REQUEST_DAYS else ():
-            counts[name][day] += row[f"sum_{name}"]
+    for hour, *sums in rows.values_list("hour").annotate(*map(Sum, OUTCOMES)).order_by():
+        if (day := (hour - first) // 24) < REQUEST_DAYS:  # a neighbour's clock may be ahead
+            for name, number in zip(OUTCOMES, sums, strict=True):
+                counts[name][day] += number
     begin = datetime.fromtimestamp(first * 3600, UTC)
     labels = [f"{day.day} {day:%b}" for day in _days(begin, REQUEST_DAYS)]
     series = [(IN_WORDS[name], values, TONES[name]) for name, values in counts.items() if name == "ok" or any(values)]

@@ -89,7 +89,7 @@ class Reads(models.QuerySet["Instance"]):
         )
         return rows[0] if rows else None
 
-    def latest(self, account: Account, *, newest: int, failed: int) -> list["Instance"]:
+    def newest_and_failed(self, account: Account, *, newest: int, failed: int) -> list["Instance"]:
         """The newest ones, and the newest of those in error, in one statement; newest first."""
         ids = "SELECT id FROM (SELECT id FROM compute_instance WHERE account_id = %s{} ORDER BY id DESC LIMIT %s) AS {}"
         both = f"{ids.format('', 'newest')} UNION {ids.format(' AND state = %s', 'failed')}"

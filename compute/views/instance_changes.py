@@ -35,7 +35,7 @@ class ChangeForm(EditForm):
 
     def __init__(self, *args: Any, row: Instance, **kwargs: Any):
         super().__init__(*args, row=row, **kwargs)
-        self.initial |= {"name": row.name, "tags": tag_lines(row.tags), "protected": row.protected}
+        self.initial = {**self.initial, "name": row.name, "tags": tag_lines(row.tags), "protected": row.protected}
 
     def seen(self, row: Row) -> int:
         """Of what is edited here alone: a machine that comes up meanwhile is no other editor."""

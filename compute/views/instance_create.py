@@ -39,7 +39,7 @@ class TagsField(forms.CharField):
             required=False, widget=forms.Textarea(attrs=attrs), help_text="One key=value a line.", **options
         )
 
-    def clean(self, value: Any) -> dict[str, str]:  # type: ignore[override]
+    def clean(self, value: Any) -> dict[str, str]:
         found: dict[str, str] = {}
         for line in filter(None, (line.strip() for line in (super().clean(value) or "").splitlines())):
             at = min((place for mark in "=:" if (place := line.find(mark)) > 0), default=0)

@@ -94,34 +94,17 @@ class List(LoginRequiredMixin, View):
         rows = Instance.objects.filter(account=request.account)
         form = Filters(request.GET, regions=list(rows.order_by().values_list("region", flat=True).distinct()))
         sound = form.is_valid()
-        narrowed = any(request.GET.get(name) for name in form.fields)
         chosen = form.select(rows) if sound else rows.none()
-        asked, page = request.GET.get("page", "1"), 1
-        if asked.isdecimal() and 0 < int(asked) < 1_000_000:
-            page = int(asked)
-        sort, order = _order(request)
+        page, (sort, order) = _page(request), _order(request)
         sign = "-" if order == "desc" else ""
         ordered = chosen.order_by(*dict.fromkeys([sign + SORTS[sort], f"{sign}pk"])).defer("user_data", "host_key")
         found = list(ordered[(page - 1) * PAGE : page * PAGE + 1])
-        shown = found[:PAGE]
-        moving = any(row.moving for row in shown)
         kept = {name: request.GET[name] for name in (*form.fields, "sort", "order") if request.GET.get(name)}
-        context = {
-            "instances": shown,
-            "moving": moving,
-            "choosing": {"instances:power", "instances:delete"} & request.membership.scopes,
-            "chosen": set(request.GET.getlist("id")),
-            "poll": _address(kept, page=page),
-            "sort": sort,
-            "order": order,
-            "headers": {
-                name: _address(kept, sort=name, order="asc" if (sort, order) != (name, "asc") else "desc")
-                for name in SORTS
-            },
-        }
+        context = _table(request, found[:PAGE], kept, page)
         if request.htmx:
-            status = 200 if moving else HTMX_STOP_POLLING
+            status = 200 if context["moving"] else HTMX_STOP_POLLING
             return render(request, "compute/instances/_table.html", context, status=status)
+        narrowed = any(request.GET.get(name) for name in form.fields)
         total = _total(request, chosen, narrowed)
         context |= {
             "form": form,
@@ -129,12 +112,33 @@ class List(LoginRequiredMixin, View):
             "total": total,
             "capped": total > COUNTED,
             "first": (page - 1) * PAGE + 1,
-            "last": (page - 1) * PAGE + len(shown),
+            "last": (page - 1) * PAGE + len(context["instances"]),
             "previous": _address(kept, page=page - 1) if page > 1 else "",
             "next": _address(kept, page=page + 1) if len(found) > PAGE else "",
             "calls": [Call("What this page shows", "GET", f"/v1/instances?{urlencode({**kept, 'limit': PAGE})}")],
         }
         return render(request, "compute/instances/list.html", context, status=200 if sound else 422)
+
+
+def _table(request: HttpRequest, rows: list[Instance], kept: dict[str, str], page: int) -> dict[str, Any]:
+    """What the rows need. `kept`: the filters and the order, as the address says them."""
+    sort, order = _order(request)
+    turned = {name: "desc" if (sort, order) == (name, "asc") else "asc" for name in SORTS}
+    return {
+        "instances": rows,
+        "moving": any(row.moving for row in rows),
+        "choosing": {"instances:power", "instances:delete"} & request.membership.scopes,
+        "chosen": set(request.GET.getlist("id")),
+        "poll": _address(kept, page=page),
+        "sort": sort,
+        "order": order,
+        "headers": {name: _address(kept, sort=name, order=turned[name]) for name in SORTS},
+    }
+
+
+def _page(request: HttpRequest) -> int:
+    asked = request.GET.get("page", "")
+    return int(asked) if asked.isdecimal() and 0 < int(asked) < 1_000_000 else 1
 
 
 def _order(request: HttpRequest) -> tuple[str, str]:
