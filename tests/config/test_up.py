@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from config.management.commands.up import environment_of
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,3 +216,9 @@ def ready(url: str) -> bool:
             return answer.status == 200
     except OSError:
         return False
+
+
+def test_webhooks_reach_this_machine_only_while_nobody_else_does(monkeypatch):
+    monkeypatch.delenv("LAMBDA_WEBHOOK_ALLOW", raising=False)
+    assert environment_of("127.0.0.1", "http://localhost:8000")["LAMBDA_WEBHOOK_ALLOW"] == "loopback"
+    assert "LAMBDA_WEBHOOK_ALLOW" not in environment_of("0.0.0.0", "http://localhost:8000")

@@ -55,14 +55,7 @@ class Command(BaseCommand):
         connections.close_all()
         port = free_port(host, port)
         shown = "localhost" if host in ("127.0.0.1", "::1", *EVERYWHERE) else host
-        environment = {
-            **os.environ,
-            "LAMBDA_BASE_URL": os.environ.get("LAMBDA_BASE_URL", f"http://{shown}:{port}"),
-            "PYTHONUNBUFFERED": "1",
-        }
-        environment.setdefault("LAMBDA_WEBHOOK_ALLOW", "loopback")  # to try webhooks with a receiver on this machine
-        if sys.stdout.isatty():
-            environment["FORCE_COLOR"] = "1"
+        environment = environment_of(host, f"http://{shown}:{port}")
         if reload:
             environment["LAMBDA_DEBUG"] = "1"
         supervisor = Supervisor(processes(f"{bracketed(host)}:{port}", environment, lock, reload))
@@ -121,6 +114,17 @@ def remove(path: Path) -> None:
             if not os.path.islink(inner := os.path.join(folder, name)):
                 os.chmod(inner, 0o700)
     return shutil.rmtree(path)
+
+
+def environment_of(host: str, url: str) -> dict[str, str]:
+    """What the processes are told, besides what the caller's environment says."""
+    environment = {"LAMBDA_BASE_URL": url} | os.environ | {"PYTHONUNBUFFERED": "1"}
+    if host in ("127.0.0.1", "::1", "localhost"):
+        # To try webhooks with a receiver of one's own; where others sign up they would reach what is private here.
+        environment.setdefault("LAMBDA_WEBHOOK_ALLOW", "loopback")
+    if sys.stdout.isatty():
+        environment["FORCE_COLOR"] = "1"
+    return environment
 
 
 def free_port(host: str, port: int) -> int:
