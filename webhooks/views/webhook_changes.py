@@ -89,7 +89,9 @@ class Switch(LoginRequiredMixin, View):
 
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         row = find(request, id)
-        return render(request, "webhooks/webhooks/switch.html", {"webhook": row, "missed_since": missed_since(row)})
+        since = missed_since(row)
+        context = {"webhook": row, "missed_since": since, "recovery": _body(since) if since else None}
+        return render(request, "webhooks/webhooks/switch.html", context)
 
     @once
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
@@ -103,9 +105,7 @@ class Switch(LoginRequiredMixin, View):
             said = f"Events are sent to {row.name} again."
             if since and request.POST.get("recover"):
                 try:
-                    endpoints.replay(
-                        endpoint=row, by=request.by, from_=since, to=timezone.now(), only_undelivered=True
-                    )
+                    endpoints.replay(endpoint=row, by=request.by, from_=since, to=timezone.now(), only_undelivered=True)
                 except LambdaError as refused:
                     messages.error(request, refused.message)
                 else:
@@ -144,7 +144,7 @@ class Replay(LoginRequiredMixin, View):
         return self._page(request, row, form)
 
     def _page(self, request: HttpRequest, row: Endpoint, form: ReplayForm) -> HttpResponse:
-        body = {"from": f"{timezone.now() - timedelta(days=1):%Y-%m-%dT%H:00:00Z}", "only_undelivered": True}
+        body = _body(timezone.now() - timedelta(days=1))
         return show_form(request, "webhooks/webhooks/replay.html", form, webhook=row, body=body)
 
 
@@ -158,3 +158,7 @@ def missed_since(row: Endpoint) -> datetime | None:
 def _first() -> datetime:
     """The earliest moment that a replay may begin at, with room for the reader to think about it."""
     return timezone.now() - KEPT + timedelta(hours=1)
+
+
+def _body(since: datetime) -> dict[str, Any]:
+    return {"from": f"{since:%Y-%m-%dT%H:%M:00Z}", "only_undelivered": True}

@@ -22,6 +22,7 @@ from webhooks.views import verifying
 from webhooks.views.webhooks import find
 
 ALL = "*"
+EXAMPLE = {"url": "https://your-app.com/webhook", "events": ["instance.*"]}  # of the call
 PATIENT = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
 
 
@@ -113,7 +114,7 @@ class Create(LoginRequiredMixin, View):
     template = "webhooks/webhooks/create.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return show_form(request, self.template, CreateForm())
+        return show_form(request, self.template, CreateForm(), example=EXAMPLE)
 
     @once
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -132,7 +133,7 @@ class Create(LoginRequiredMixin, View):
                 explain(form, refused)
             else:
                 return reveal(request, *made)
-        response = show_form(request, self.template, form)
+        response = show_form(request, self.template, form, example=EXAMPLE)
         response["Cache-Control"] = "no-store"  # it holds the secret that was typed
         return response
 

@@ -100,7 +100,7 @@ class List(LoginRequiredMixin, View):
             "most": endpoints.MAX_ENDPOINTS,
             "calls": [
                 Call("What this page shows", "GET", PATH),
-                Call("Add a webhook", "POST", PATH, {"url": "https://your-app.com/webhook", "events": ["instance.*"]}),
+                Call("Add a webhook", "POST", PATH, {"url": "https://your-app.com/webhook", "events": ["*"]}),
             ],
         }
         return render(request, "webhooks/webhooks/list.html", context)
