@@ -1,7 +1,8 @@
 """Making a webhook and changing where it goes and what it gets. The page that shows a secret, once, is here too."""
 
 import zlib
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -26,7 +27,8 @@ EXAMPLE = {"url": "https://your-app.com/webhook", "events": ["instance.*"]}  # o
 PATIENT = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True)
+class Group:
     """The event types of one noun: (type, what it says, whether chosen). `apart`: `*` does not mean them."""
 
     noun: str
@@ -101,7 +103,7 @@ class CreateForm(TargetForm):
 class ChangeForm(TargetForm, EditForm):
     def __init__(self, *args: Any, row: Endpoint, **kwargs: Any):
         super().__init__(*args, row=row, **kwargs)
-        self.initial |= {"url": row.url, "events": row.events}
+        self.initial.update(url=row.url, events=row.events)
 
     def seen(self, row: Row) -> int:
         """Of what is edited here alone: a replay that goes on meanwhile is no other editor."""
