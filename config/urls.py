@@ -54,6 +54,7 @@ urlpatterns = [
     path("", views.Home.as_view(), name="home"),
     path("", include((accounts.urls.dashboard, "accounts"))),
     path("", include((compute.urls.dashboard, "compute"))),
+    path("", include((functions.urls.dashboard, "functions"))),
 ]
 
 palette.offer(

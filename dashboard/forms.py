@@ -25,7 +25,8 @@ def explain(form: forms.BaseForm, refused: LambdaError) -> None:
     """Put a verb's complaints beside the fields they are about, and what is about none above them all."""
     errors = refused.errors if isinstance(refused, Invalid) else []
     for error in errors:
-        form.add_error(error.field if error.field in form.fields else None, error.message)
+        field = error.field.partition(".")[0]  # env.LEVEL is one line of env
+        form.add_error(field if field in form.fields else None, error.message)
     if not errors:
         form.add_error(None, " ".join(filter(None, [refused.message, refused.suggestion])))
 
@@ -99,7 +100,8 @@ class EditForm(forms.Form):
         return cleaned
 
     def _who(self) -> str:
-        event = Event.objects.filter(subject_id=self.row.pk).first()
+        told = Event.objects.filter(subject_id=self.row.pk)
+        event = told.exclude(actor_kind="system").first()  # what a worker made of somebody's change is no other editor
         if event is None:
             return "This was changed meanwhile."
         name = event.actor_name or "Lambda"

@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Row)
 def find_or_404(rows: "QuerySet[R]", public_id: str) -> R:
     """The row with that public id among `rows`, which are the account's own: another tenant's id is a 404."""
     try:
-        return rows.get(pk=rows.model.key(public_id))
+        return rows.get(**{rows.model.key_name: rows.model.key(public_id)})
     except (ValueError, rows.model.DoesNotExist):
         raise Http404 from None
 

@@ -5,6 +5,7 @@ not open is not offered, and things are found in the inventory (`core.Resource`)
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ class Kind:
     symbol: str
     scope: str
     url: Callable[[Resource], str]
-    prefix: str = ""
+    prefix: str
 
 
 class Found(NamedTuple):
@@ -83,14 +84,16 @@ def offer(*places: Place) -> None:
     _places.update({place.name: place for place in places})
 
 
-def offer_things(kind: str, *, name: str, symbol: str, scope: str, prefix: str = "") -> None:
+def offer_things(kind: str, *, name: str, symbol: str, scope: str, prefix: str) -> None:
     """Find things of an inventory's kind, and open them at the address `name`.
 
-    `prefix` is that of their public ids, which the address takes as `id`; without one it is the RES number.
+    `prefix` is that of their public ids, which the address takes as `id`. One in capitals is of numbered things (FUNC).
     """
 
     def url(found: Resource) -> str:
-        return reverse(name, kwargs={"id": ids.encode(prefix, found.native_id) if prefix else found.number})
+        numbered = prefix.isupper()
+        id = ids.encode_number(prefix, found.pk) if numbered else ids.encode(prefix, found.native_id)
+        return reverse(name, kwargs={"id": id})
 
     _kinds[kind] = Kind(kind, symbol, scope, url, prefix)
 
@@ -107,17 +110,12 @@ def things(account: object, scopes: Iterable[str], query: str) -> list[Found]:
     if not query or not kinds:
         return []
     wanted = Q(name__icontains=query)
-    for kind in kinds:
-        if kind.prefix and query.startswith(f"{kind.prefix}_"):
-            try:
-                wanted |= Q(native_id=ids.decode(kind.prefix, query))
-            except ValueError:
-                continue
-    if query.upper().startswith("RES_"):
-        try:
-            wanted |= Q(pk=ids.decode_number("RES", query.upper()))
-        except ValueError:
-            wanted |= Q(pk=None)
+    for prefix in ("RES", *(kind.prefix for kind in kinds)):
+        with suppress(ValueError):
+            if prefix.isupper():
+                wanted |= Q(pk=ids.decode_number(prefix, query.upper()))
+            else:
+                wanted |= Q(native_id=ids.decode(prefix, query))
     rows = Resource.objects.filter(
         wanted, account_id=account.pk, deleted_at=None, kind__in=[kind.kind for kind in kinds]
     )[:SHOWN]

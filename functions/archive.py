@@ -7,6 +7,7 @@ import io
 import re
 import stat
 import zipfile
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from core.errors import FieldError, Invalid
 MAX_ARCHIVE = 50 * 1024 * 1024  # bytes as sent
 MAX_UNPACKED = 250 * 1024 * 1024  # bytes
 MAX_FILES = 20_000
+MAX_PATH, MAX_NAME = 512, 255  # bytes: of a whole path, and what a file system takes of one name
 MAX_RATIO = 200  # times that a file may grow: text shrinks to a tenth, a bomb to a thousandth
 SMALL = 1024 * 1024  # bytes: what unpacks to less harms nobody, whatever its ratio
 EDITABLE = 256 * 1024  # bytes of one file that people still edit in a page
@@ -78,6 +80,7 @@ def check(code: bytes, runtime: str, handler: str) -> None:
             for entry in entries:
                 _check_entry(entry)
             _check_sizes(entries)
+            _check_places(entries)
             _check_contents(archive)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as broken:
         message = f"code must be a zip, sent as it is (curl: --data-binary @code.zip): {broken}"
@@ -99,6 +102,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\x00" in name or re.match("^[A-Za-z]:", name):
         raise BadArchive("zip_slip", f"'{name[:100]}' would be unpacked outside of the function's folder")
+    if len(name.encode()) > MAX_PATH or any(len(part.encode()) > MAX_NAME for part in path.parts):
+        raise BadArchive("long_path", f"'{name[:100]}…' is too long: {MAX_PATH} bytes are allowed, {MAX_NAME} a name")
     if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and stat.S_IFMT(mode):
         raise BadArchive("symlink", f"'{name[:100]}' is a link or a device: only files and folders are allowed")
     if entry.flag_bits & 0x1:
@@ -111,12 +116,19 @@ def _check_sizes(entries: list[zipfile.ZipInfo]) -> None:
         raise BadArchive("too_many_files", f"The zip has {len(entries)} files; {MAX_FILES} are allowed")
     if total > MAX_UNPACKED:
         raise BadArchive("zip_bomb", f"The code unpacks to {total} bytes; {MAX_UNPACKED} are allowed")
-    names = [entry.filename for entry in entries]
-    if len(set(names)) != len(names):
-        raise BadArchive("duplicate", "The zip has two files of the same name")
     for entry in entries:
         if entry.file_size > SMALL and entry.file_size > MAX_RATIO * max(entry.compress_size, 1):
             raise BadArchive("zip_bomb", f"'{entry.filename[:100]}' unpacks to {entry.file_size} bytes: no code does")
+
+
+def _check_places(entries: list[zipfile.ZipInfo]) -> None:
+    """No two of one name, and no file where a folder must be. Sorted, what is below a path comes right behind it."""
+    places = sorted((PurePosixPath(entry.filename).parts, entry.is_dir()) for entry in entries)
+    for (path, is_folder), (after, _) in pairwise(places):
+        if path == after:
+            raise BadArchive("duplicate", f"The zip has '{'/'.join(path)[:100]}' twice")
+        if not is_folder and path == after[: len(path)]:
+            raise BadArchive("duplicate", f"'{'/'.join(path)[:100]}' is a file in the zip, and a folder too")
 
 
 def _check_contents(archive: zipfile.ZipFile) -> None:

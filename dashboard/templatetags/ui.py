@@ -22,11 +22,11 @@ register = template.Library()
 
 TONES = {
     "ok": {"active", "available", "created", "paid", "primary", "ready", "running", "started", "succeeded", "verified"},
-    "warn": {"expiring", "paused", "retiring", "unused", "unverified"},
+    "warn": {"deprecated", "expiring", "paused", "retiring", "unused", "unverified"},
     "bad": {"error", "exceeded", "expired", "failed", "firing", "suspended"},
     "busy": {
-        "attaching", "creating", "deleting", "detaching", "pending", "provisioning", "rebuilding", "resizing",
-        "restarting", "restoring", "starting", "stopping",
+        "attaching", "building", "creating", "deleting", "detaching", "pending", "provisioning", "queued", "rebuilding",
+        "resizing", "restarting", "restoring", "starting", "stopping",
     },
 }  # fmt: skip
 TONE_OF = {state: tone for tone, states in TONES.items() for state in states}
@@ -276,3 +276,16 @@ def browser(user_agent: str) -> str:
 def memory(megabytes: int) -> str:
     """`512 MB`, `1 GB`, `1.5 GB`: of 1,024 MB each, as the catalogue counts."""
     return f"{megabytes / 1024:g} GB" if megabytes >= 1024 else f"{megabytes} MB"
+
+
+@register.filter
+def lasted(microseconds: int | None) -> str:
+    """`0.42 ms`, `12 ms`, `3.2 s`, `2 min 5 s`; an em dash for None."""
+    if microseconds is None:
+        return "—"
+    seconds = microseconds / 1_000_000
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"

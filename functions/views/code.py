@@ -23,7 +23,7 @@ from functions import archive, calls
 from functions.actions import functions
 from functions.models import Code, Function, FunctionVersion
 from functions.views.create import SAMPLES, ZIP, ask_again, explain_code
-from functions.views.fields import EDITOR
+from functions.views.fields import EDITOR, SourceField
 from functions.views.functions import EVENT, MOVING, find, path_of
 
 READABLE = 1024 * 1024  # bytes of a zip that is looked into for a page
@@ -32,13 +32,7 @@ template = "functions/functions/detail.html"
 
 
 class CodeForm(EditForm):
-    source = forms.CharField(
-        required=False,
-        strip=False,
-        max_length=900_000,
-        label="Code",
-        widget=forms.Textarea(attrs=EDITOR | {"rows": 18}),
-    )
+    source = SourceField(rows=18, label="Code")
     zip = forms.FileField(required=False, label="A zip instead", widget=ZIP, help_text="At most 50 MB.")
 
     def seen(self, row: Row) -> int:
@@ -79,7 +73,7 @@ class EventForm(forms.Form):
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as broken:
-            raise ValidationError(f"This is no JSON: {broken.msg}, line {broken.lineno}, column {broken.colno}") from None
+            raise ValidationError(f"No JSON: {broken.msg}, line {broken.lineno}, column {broken.colno}") from None
         return text
 
 
@@ -118,9 +112,6 @@ class Test(LoginRequiredMixin, View):
 
     scopes = {"GET": "functions:invoke"}
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        return redirect("functions:function", id=id)
-
     def post(self, request: HttpRequest, id: str) -> HttpResponse:
         function, form = find(request, id), EventForm(request.POST)
         context: dict[str, Any] = {"function": function, "test": form}
@@ -150,7 +141,8 @@ def _readable(result: bytes | None) -> str:
     if result is None:
         return ""
     text = orjson.dumps(orjson.loads(result), option=orjson.OPT_INDENT_2).decode()
-    return text if len(text) <= SHOWN_RESULT else f"{text[:SHOWN_RESULT]}\n… {len(text) - SHOWN_RESULT:,} characters more"
+    left = len(text) - SHOWN_RESULT
+    return f"{text[:SHOWN_RESULT]}\n… {left:,} characters more" if left > 0 else text
 
 
 def shown(function: Function, wanted: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dashboard.pages import show_form
 from functions import archive
 from functions.actions import functions
 from functions.models import Runner
-from functions.views.fields import EDITOR, LimitsForm, TagsField, VariablesField, forget_secrets
+from functions.views.fields import LimitsForm, SourceField, TagsField, VariablesField, forget_secrets
 
 SAMPLES = {
     "python": """def handler(event, context):
@@ -34,19 +34,12 @@ SAMPLES = {
 ZIP = forms.FileInput(attrs={"accept": ".zip,application/zip"})
 
 
-def source_field(language: str) -> forms.CharField:
-    widget = forms.Textarea(attrs=EDITOR | {"rows": 14})
-    return forms.CharField(
-        required=False, strip=False, max_length=900_000, label=f"{language} code", widget=widget, initial=""
-    )
-
-
 class FunctionForm(LimitsForm):
     name = forms.CharField(max_length=64, help_text="Unique in the account.")
     region = forms.ChoiceField()
     runtime = forms.ChoiceField(widget=forms.RadioSelect)
     handler = forms.CharField(max_length=128, help_text="File and function: handler in app.", initial="app.handler")
-    python, node = source_field("Python"), source_field("Node.js")
+    python, node = SourceField(rows=14, label="Python"), SourceField(rows=14, label="JavaScript")
     zip = forms.FileField(
         required=False, label="Or a zip", widget=ZIP, help_text="At most 50 MB. It replaces the code above."
     )
@@ -136,7 +129,7 @@ class Create(LoginRequiredMixin, View):
 
 
 def explain_code(form: forms.Form, refused: LambdaError) -> None:
-    """As `explain`; what is wrong with the code is said beside the zip, as lines of text are always one that is sound."""
+    """As `explain`; what is wrong with the code is said beside the zip: a few lines always make one that is sound."""
     for error in getattr(refused, "errors", []):
         if error.field == "code":
             form.add_error("zip", error.message)

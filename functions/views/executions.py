@@ -61,6 +61,7 @@ class List(LoginRequiredMixin, View):
             chosen = chosen.filter(pk__lt=_key(before))
         found = list(chosen[: PAGE + 1])
         kept = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
+        path = path_of(function)
         context = {
             "function": function,
             "executions": found[:PAGE],
@@ -70,8 +71,8 @@ class List(LoginRequiredMixin, View):
             "newest": f"?{urlencode(kept)}" if before else "",
             "dead": Execution.objects.dead(function).order_by().values("pk")[:1000].count(),
             "calls": [
-                Call("What this page shows", "GET", f"{path_of(function)}/executions?{urlencode({**kept, 'limit': PAGE})}"),
-                Call("What it printed", "GET", f"{path_of(function)}/logs?tail=100"),
+                Call("What this page shows", "GET", f"{path}/executions?{urlencode({**kept, 'limit': PAGE})}"),
+                Call("What it printed", "GET", f"{path}/logs?tail=100"),
             ],
         }
         return render(request, "functions/executions/list.html", context, status=200 if sound else 422)

@@ -12,6 +12,18 @@ from functions import rules
 EDITOR = {"spellcheck": "false", "autocapitalize": "off", "autocomplete": "off", "wrap": "off", "class": "editor"}
 
 
+class SourceField(forms.CharField):
+    """Lines of code, whose ends are those of files: browsers send CRLF."""
+
+    def __init__(self, *, rows: int, **options: Any):
+        widget = forms.Textarea(attrs=EDITOR | {"rows": rows})
+        super().__init__(required=False, strip=False, max_length=900_000, widget=widget, **options)
+
+    def to_python(self, value: Any) -> str:
+        text: str = super().to_python(value)
+        return text.replace("\r\n", "\n")
+
+
 class VariablesField(forms.CharField):
     """Lines of `NAME=value`, as a dict. A value in double quotes is read as JSON, so that it may have lines."""
 
@@ -43,7 +55,7 @@ def _unquoted(text: str, number: int) -> str:
 
 def variable_lines(variables: Mapping[str, str]) -> str:
     """The same as the field shows it."""
-    plain = {name: value for name, value in variables.items()}
+    plain = dict(variables)
     for name, value in variables.items():
         if value.startswith('"') or len(value.splitlines()) > 1 or value.endswith(("\n", "\r")):
             plain[name] = json.dumps(value, ensure_ascii=False)

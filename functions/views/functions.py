@@ -76,7 +76,8 @@ class List(LoginRequiredMixin, View):
         if request.htmx:
             status = 200 if moving else HTMX_STOP_POLLING
             return render(request, "functions/functions/_table.html", context, status=status)
-        total = chosen.order_by().values("pk")[: COUNTED + 1].count() if kept else Counter.of(request.account, "function")
+        counted = chosen.order_by().values("pk")[: COUNTED + 1]
+        total = counted.count() if kept else Counter.of(request.account, "function")
         context |= {
             "form": form,
             "narrowed": bool(kept),

@@ -74,7 +74,10 @@ class Metrics(LoginRequiredMixin, View):
                 ("Failed", [one.failed for one in columns], "bad"),
             ],
             "errors": [("Failed", [one.error_rate for one in columns], "bad")],
-            "latency": [("p50", [one.latency(0.5) for one in columns]), ("p95", [one.latency(0.95) for one in columns])],
+            "latency": [
+                ("p50", [one.latency(0.5) for one in columns]),
+                ("p95", [one.latency(0.95) for one in columns]),
+            ],
             "whole": whole,
             "failed_share": share(whole.failed, whole.executions) if whole.executions else "—",
             "p50": whole.latency(0.5),

@@ -20,6 +20,8 @@ from functions.models import Function, Runner
 from functions.views.fields import LimitsForm, TagsField, VariablesField, forget_secrets, tag_line, variable_lines
 from functions.views.functions import find, path_of
 
+EDITED = ("name", "runtime", "handler", "memory_mb", "timeout_s", "max_concurrency", "tags")
+
 
 class SettingsForm(LimitsForm, EditForm):
     name = forms.CharField(max_length=64)
@@ -51,7 +53,7 @@ class SettingsForm(LimitsForm, EditForm):
     def seen(self, row: Row) -> int:
         """Of what is edited here alone: a build that ends meanwhile is no other editor."""
         assert isinstance(row, Function)
-        edited = [getattr(row, name) for name in "name runtime handler memory_mb timeout_s max_concurrency tags".split()]
+        edited = [getattr(row, name) for name in EDITED]
         return zlib.crc32(repr([*edited, sorted(row.env.items()), row.sealed_secrets]).encode()) >> 1
 
     def changes(self, row: Function) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from django.urls import get_resolver
 from accounts.actions import oauth_apps, oauth_tokens
 from accounts.models import Membership
 from accounts.scopes import ROLE_SCOPES, SCOPES
+from core import ids
 from core.context import SYSTEM
 from tests import make
-from tests.make import make_account, make_api, make_instance, make_key, make_member
+from tests.make import make_account, make_api, make_function, make_instance, make_key, make_member
 from tests.test_contract import operations
 
 pytestmark = pytest.mark.django_db
@@ -72,6 +73,9 @@ MAKE = {
     "oauth_app": lambda account: make_app(account).public_id,
     "member": lambda account: make_member(account, "developer").public_id,
     "instance": lambda account: make_instance(account).public_id,
+    "webhook": lambda account: make.make_webhook(account).public_id,
+    "delivery": lambda account: make.make_delivery(make.make_webhook(account)).public_id,
+    "function": lambda account: make_function(account).public_id,
     "ssh_key": lambda account: (
         make_api(account).post("/ssh-keys", {"name": "a", "generate": True}).json()["data"]["id"]
     ),
@@ -125,7 +129,8 @@ def address(name: str, route: str, account) -> str:
         return f"/{route}"
     makers = [MAKE[kind] for kind in MAKE if name.startswith(kind)]
     assert makers, f"Say in MAKE of tests/accounts/test_roles.py how Alice gets what /{route} names"
-    return f"/{start}{makers[0](account)}{rest.partition('>')[2]}"
+    path = f"/{start}{makers[0](account)}{rest.partition('>')[2]}"
+    return path.replace("<execution>", ids.encode("exec", ids.new())).replace("<int:number>", "1")
 
 
 def test_every_page_of_ours_is_found():

@@ -67,9 +67,9 @@ def test_a_role_is_offered_only_what_it_may_open(account):
 
 
 def test_a_deleted_thing_is_not_found(alice, account):
-    row = make.make_instance(account, name="web-1")
+    row = make.make_instance(account, name="box-1")
     Resource.objects.filter(native_id=row.pk).update(deleted_at=make.days(-1))
-    assert found(alice, "web") == {}
+    assert found(alice, "box") == {}
 
 
 def test_what_is_typed_is_escaped_and_cut(alice):
@@ -80,9 +80,9 @@ def test_what_is_typed_is_escaped_and_cut(alice):
 
 def test_the_palette_asks_the_database_once_for_things(alice, account, django_assert_max_num_queries):
     for at in range(12):
-        make.make_instance(account, name=f"web-{at}")
+        make.make_instance(account, name=f"box-{at}")
     with django_assert_max_num_queries(5):
-        assert len(found(alice, "web")) == 8
+        assert len(found(alice, "box")) == 8
 
 
 def test_without_a_script_the_search_is_a_page_with_a_form(alice):
