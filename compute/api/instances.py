@@ -161,7 +161,6 @@ def _shown(facts: tuple[Any, ...]) -> InstanceOut:
      network, ssh_keys, state, status_reason, ready, os, public_ip, ssh_port, started_at, stopped_at,
      hourly_price, metered_from, cost_month, closed_cost, resource_pk) = facts
     # fmt: on
-    login = {"user": SSH_USER, "host": public_ip, "port": ssh_port, "command": ssh_command(public_ip, ssh_port)}
     cost = month_to_date(hourly_price, metered_from, closed_cost, cost_month)
     return {
         "id": ids.encode(Instance.prefix, key),
@@ -178,7 +177,9 @@ def _shown(facts: tuple[Any, ...]) -> InstanceOut:
         "disk_gb": disk_gb,
         "public_ip": public_ip,
         "private_ip": None,
-        "ssh": login if public_ip else None,
+        "ssh": {"user": SSH_USER, "host": public_ip, "port": ssh_port, "command": ssh_command(public_ip, ssh_port)}
+        if public_ip
+        else None,
         "ssh_keys": [key["id"] for key in ssh_keys],
         "network": network,
         "tags": tags,

@@ -47,6 +47,7 @@ VERBS = {
     "delete": LIFECYCLE.sources("deleting"),
 }
 SSH_USER = "lambda"
+DEEP = 1000  # rows to skip
 # What no representation shows, some of it long: the hot reads leave it in the database.
 UNSHOWN = frozenset(
     "account_id user_data host_key boot_id first_up_at wants_public_ip".split()
@@ -65,14 +66,16 @@ class Reads(models.QuerySet["Instance"]):
 
         No objects, which a list does not need: each row is the values of `SHOWN`.
         """
+        skipped = (page - 1) * limit
+        wanted, last = "compute_instance AS i", "WHERE i.account_id = %s ORDER BY i.id DESC LIMIT %s OFFSET %s"
+        if skipped >= DEEP:
+            keys = f"(SELECT i.id FROM {wanted} {last})"
+            wanted, last = f"{keys} AS wanted JOIN compute_instance AS i ON i.id = wanted.id", "ORDER BY i.id DESC"
         rows = db.values(
             Instance,
-            f"SELECT {_columns()}, r.id, "
-            "(SELECT count FROM core_counter WHERE account_id = %s AND kind = 'instance') "
-            "FROM (SELECT id FROM compute_instance WHERE account_id = %s ORDER BY id DESC LIMIT %s OFFSET %s) AS wanted"
-            " JOIN compute_instance AS i ON i.id = wanted.id LEFT JOIN core_resource AS r ON r.native_id = i.id "
-            "ORDER BY i.id DESC",
-            [account.pk, account.pk, limit, (page - 1) * limit],
+            f"SELECT {_columns()}, r.id, (SELECT count FROM core_counter WHERE account_id = %s AND kind = 'instance') "
+            f"FROM {wanted} LEFT JOIN core_resource AS r ON r.native_id = i.id {last}",
+            [account.pk, account.pk, limit, skipped],
             without=UNSHOWN,
         )
         return [row[:-1] for row in rows], rows[0][-1] if rows else Counter.of(account, "instance")

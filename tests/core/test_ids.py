@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typeid import TypeID
 
 from core import ids
 
@@ -18,6 +19,7 @@ def test_every_key_comes_back_from_its_id(prefix, key):
     text = ids.encode(prefix, key)
     assert ids.decode(prefix, text) == key
     assert len(text) == len(prefix) + 27
+    assert text == str(TypeID.from_uuid(key, prefix))
 
 
 @given(
