@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Exists, IntegerField, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
+from django.db.models import Count, Exists, F, IntegerField, Min, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, ExtractDay
 from django.urls import reverse
 from django.utils import timezone
@@ -162,8 +162,9 @@ def requests(account: Account) -> tuple[Series, int]:
     mine = [model.objects.filter(account=account).order_by().values("pk") for model in (ApiKey, OAuthToken)]
     rows = HourOfUse.objects.filter(Q(credential_id__in=mine[0]) | Q(credential_id__in=mine[1]), hour__gte=first)
     counts = {name: [0] * REQUEST_DAYS for name in OUTCOMES}
-    for hour, *sums in rows.values_list("hour").annotate(*map(Sum, OUTCOMES)).order_by():
-        if (day := (hour - first) // 24) < REQUEST_DAYS:  # a neighbour's clock may be ahead
+    by_day = rows.values_list((F("hour") - first) / 24).annotate(*map(Sum, OUTCOMES)).order_by()
+    for day, *sums in by_day:
+        if day < REQUEST_DAYS:  # a neighbour's clock may be ahead
             for name, number in zip(OUTCOMES, sums, strict=True):
                 counts[name][day] += number
     begin = datetime.fromtimestamp(first * 3600, UTC)
@@ -198,7 +199,7 @@ def alerts(account: Account, known: dict[str, Any], failed: list[Instance], scop
             found.append(Alert("bad", "", words, f"{reverse('compute:instances')}?status=error", "Show all"))
     if "webhooks:read" in scopes and (count := known["disabled_webhooks"]):
         words = f"{_count(count, 'webhook')} {'is' if count == 1 else 'are'} disabled: nothing is delivered there."
-        found.append(Alert("warn", "", words, "", ""))
+        found.append(Alert("warn", "", words, reverse("webhooks:webhooks"), "Look"))
     if "api_keys:read" in scopes and (count := known["ending"]):
         days = (known["first_ending"] - timezone.now()).days
         when = "within a day" if days < 1 else f"in {_count(days, 'day')}"

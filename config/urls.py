@@ -55,6 +55,7 @@ urlpatterns = [
     path("", include((accounts.urls.dashboard, "accounts"))),
     path("", include((compute.urls.dashboard, "compute"))),
     path("", include((functions.urls.dashboard, "functions"))),
+    path("", include((webhooks.urls.dashboard, "webhooks"))),
 ]
 
 palette.offer(
