@@ -44,7 +44,7 @@ def _headline(errors: list[FieldError]) -> str:
 
 
 def _errors(found: Any, fields: Any, data: Any, path: str = "") -> Iterator[FieldError]:
-    """DRF's nested error lists as one flat list with dotted paths."""
+    """DRF's nested error lists as one flat list with dotted paths. What is `write_only` is not repeated to anybody."""
     for name, messages in found.items():
         field = fields.get(name) if hasattr(fields, "get") else None
         value = (
@@ -54,6 +54,8 @@ def _errors(found: Any, fields: Any, data: Any, path: str = "") -> Iterator[Fiel
             if isinstance(data, list) and isinstance(name, int)
             else None
         )
+        if getattr(field, "write_only", False):
+            value = None
         where = f"{path}{name}"
         if isinstance(messages, dict):
             child = getattr(field, "child", None)

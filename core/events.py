@@ -5,7 +5,7 @@ or remote reads the log by cursor, or is a task that `enqueue` nudges after comm
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ from core.models import Event, Resource
 _types: dict[str, str] = {}
 _opt_in: set[str] = set()
 _subscribers: list[tuple[str, Callable[[Event], None]]] = []
-_takers: list[Callable[[UUID], Iterable[str]]] = []
+_takers: list[Callable[[Collection[UUID]], Mapping[UUID, Iterable[str]]]] = []
 
 
 @dataclass(frozen=True)
@@ -96,15 +96,19 @@ def opt_in() -> frozenset[str]:
     return frozenset(_opt_in)
 
 
-def take(taker: Callable[[UUID], Iterable[str]]) -> None:
-    """Have opt-in events recorded: `taker` says which of them an account (its key) wants. It is asked often."""
+def take(taker: Callable[[Collection[UUID]], Mapping[UUID, Iterable[str]]]) -> None:
+    """Have opt-in events recorded: `taker` says which of them each of these accounts (their keys) wants."""
     if taker not in _takers:
         _takers.append(taker)
 
 
-def taken(account_id: UUID) -> set[str]:
-    """The opt-in types that somebody in the account wants."""
-    return {type for taker in _takers for type in taker(account_id)} & _opt_in
+def taken(account_ids: Collection[UUID]) -> dict[UUID, set[str]]:
+    """The opt-in types that somebody in each of the accounts wants."""
+    wanted: dict[UUID, set[str]] = {account_id: set() for account_id in account_ids}
+    for taker in _takers:
+        for account_id, types in taker(account_ids).items():
+            wanted[account_id].update(_opt_in.intersection(types))
+    return wanted
 
 
 def subscribe(pattern: str, handler: Callable[[Event], None]) -> None:

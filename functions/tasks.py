@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from uuid import UUID
 
+import orjson
 from celery import shared_task
 from django.db import connections
 from django.utils import timezone
@@ -138,8 +139,11 @@ def attend(execution: Execution) -> None:
 
 
 def _keep_result(execution: Execution, outcome: Outcome) -> None:
+    """Only what can be shown: a function that writes to the runner's socket may call anything its result."""
     if outcome.result is not None and len(outcome.result) <= executions.MAX_KEPT_RESULT:
-        executions.keep_answer(execution=execution.pk, answer=outcome.result)
+        with suppress(orjson.JSONDecodeError):
+            orjson.loads(outcome.result)
+            executions.keep_answer(execution=execution.pk, answer=outcome.result)
 
 
 def _wait(execution: Execution, trouble: RunnerError) -> None:

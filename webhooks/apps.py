@@ -8,4 +8,4 @@ class WebhooksConfig(AppConfig):
     verbose_name = "Webhooks"
 
     def ready(self) -> None:
-        from webhooks import events  # noqa: F401  (declares the event types)
+        from webhooks import events, subscribers  # noqa: F401  (declares the event types, takes opt-in ones)

@@ -2,10 +2,7 @@
 
 from collections.abc import Collection
 
-from core.events import declare
-
-# High-volume types: whoever wants them says so, as `*` does not mean them.
-OPT_IN = frozenset({"execution"})
+from core.events import declare, opt_in
 
 declare(
     {
@@ -22,6 +19,6 @@ declare(
 
 
 def matches(patterns: Collection[str], type: str) -> bool:
-    """Whether a type is among patterns such as `instance.created`, `instance.*` and `*`."""
+    """Whether a type is among patterns such as `instance.created`, `instance.*` and `*`, which means no opt-in type."""
     noun = type.partition(".")[0]
-    return type in patterns or f"{noun}.*" in patterns or ("*" in patterns and noun not in OPT_IN)
+    return type in patterns or f"{noun}.*" in patterns or ("*" in patterns and type not in opt_in())

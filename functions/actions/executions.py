@@ -302,7 +302,7 @@ def _note_last(ended: list[tuple[Execution, dict[str, Any]]]) -> None:
 def _tell(rows: Iterable[Execution]) -> None:
     """Record the ends that somebody named in a subscription: thousands a second are no news to anybody else."""
     ended = [row for row in rows if row.status in FINAL]
-    wanted = {account: events.taken(account) for account in {row.account_id for row in ended}}
+    wanted = events.taken({row.account_id for row in ended})
     told = [row for row in ended if f"execution.{row.status}" in wanted[row.account_id]]
     functions = Function.objects.select_related("account").in_bulk({row.function_id for row in told}) if told else {}
     for row in told:

@@ -4,7 +4,6 @@ Long, because all that can be done with a function belongs on one page.
 """
 
 import base64
-import binascii
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, TypedDict, TypeVar
@@ -34,11 +33,13 @@ A = TypeVar("A", bound=Answer[Any])
 FUNCTION_ID = like("FUNC_1234567890") | {"pattern": r"^FUNC_\d{10}$"}
 
 
-def _variables(help_text: str, *, merged: bool = False) -> serializers.DictField:
+def _variables(help_text: str, *, merged: bool = False, secret: bool = False) -> serializers.DictField:
     """Texts by name; where they are merged into those that there are, null removes one, or in their place all."""
     text = serializers.CharField(allow_blank=True, allow_null=merged, trim_whitespace=False)
     more = " Merged; null removes one, or in their place all." if merged else ""
-    return serializers.DictField(child=text, required=False, allow_null=merged, help_text=help_text + more)
+    return serializers.DictField(
+        child=text, required=False, allow_null=merged, write_only=secret, help_text=help_text + more
+    )
 
 
 class CodeInput(serializers.Serializer[Any]):
@@ -58,7 +59,7 @@ class CreateInput(Input):
     memory = serializers.IntegerField(required=False, help_text="MB, from 128 to 10240. Default: 128.")
     timeout = serializers.IntegerField(required=False, help_text="Seconds, from 1 to 900. Default: 3.")
     env = _variables("Variables that it sees, and that you can read.")
-    secrets = _variables("Variables that only it sees: never shown again.")
+    secrets = _variables("Variables that only it sees: never shown again.", secret=True)
     tags = serializers.ListField(child=serializers.CharField(max_length=64), required=False)
     region = serializers.CharField(max_length=48, required=False, help_text="Default: us-east-1.")
     max_concurrency = serializers.IntegerField(required=False, help_text="Executions at once. Default: 10.")
@@ -79,7 +80,7 @@ class UpdateInput(Input):
     memory = serializers.IntegerField(required=False, help_text="MB.")
     timeout = serializers.IntegerField(required=False, help_text="Seconds.")
     env = _variables("Variables.", merged=True)
-    secrets = _variables("Variables that are never shown again.", merged=True)
+    secrets = _variables("Variables that are never shown again.", merged=True, secret=True)
     tags = serializers.ListField(child=serializers.CharField(max_length=64), required=False)
     max_concurrency = serializers.IntegerField(required=False)
 
@@ -299,5 +300,5 @@ def _code(given: dict[str, Any]) -> dict[str, Any]:
         return {"inline": given["inline"]}
     try:
         return {"zip": base64.b64decode(given["zip_base64"], validate=True)}
-    except binascii.Error:
+    except ValueError:  # also for letters beyond ASCII
         raise Invalid.field("code.zip_base64", "code.zip_base64 is not Base64") from None

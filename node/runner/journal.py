@@ -62,7 +62,9 @@ class Journal:
     def _begin(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
-        self.name = f"{int(max(self.segments, default='0').split('.')[0]) + 1:012d}.jsonl"
+        # Above every number there ever was, also where a new disk took the place of an old one: a cursor knows them.
+        last = int(max(self.segments, default="0").split(".")[0])
+        self.name = f"{max(last + 1, int(time.time())):012d}.jsonl"
         self.fd = os.open(self.path / self.name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.segments[self.name] = set()
         self.size = 0

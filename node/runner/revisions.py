@@ -110,7 +110,8 @@ def unpack(data: bytes, target: Path) -> None:
                 make_directories(place.parent, target)
                 write(archive, member, place)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise errors.Fatal(f"The code cannot be unpacked: {error}.") from None
+        why = getattr(error, "strerror", None) or error  # without the node's own paths
+        raise errors.Fatal(f"The code cannot be unpacked: {why}.") from None
 
 
 def make_directories(place: Path, target: Path) -> None:

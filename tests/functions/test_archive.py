@@ -118,3 +118,17 @@ def test_a_few_lines_become_a_zip_of_the_right_file_and_the_same_bytes_each_time
     assert zipfile.ZipFile(io.BytesIO(code)).namelist() == [file]
     assert code == archive.inline(source, runtime, "app.handler")
     archive.check(code, runtime, "app.handler")
+
+
+@pytest.mark.parametrize("name", ["lib/app.py/x", "./app.py", "a//b", "app.py/"])
+def test_what_could_not_be_unpacked_is_refused_here_and_now(name):
+    assert problem(zip_of(("a/b", b""), (name, b""), files=HANDLER | {"lib/app.py": b""})) == "duplicate"
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "ü" * 128, "a/" * 256 + "x"])
+def test_a_path_that_no_disk_takes_is_refused(name):
+    assert problem(zip_of((name, b""), files=HANDLER)) == "long_path"
+
+
+def test_folders_may_be_in_a_zip_beside_their_files():
+    archive.check(zip_of(("lib/", b""), ("lib/a.py", b""), ("lib-b", b""), files=HANDLER), "python3.11", "app.handler")

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import time
 from threading import Thread
 
 import pytest
@@ -66,6 +67,18 @@ def test_a_line_cut_short_is_never_read_and_never_in_the_way(tmp_path):
     data, _ = journal.read(cursor, 10)
     assert b"RunnerLost" in data
     assert not journal.has(("cut", 1))
+
+
+def test_a_reader_of_a_disk_that_is_gone_reads_the_new_one_from_its_start(tmp_path, monkeypatch):
+    old = Journal(tmp_path / "old")
+    for number in range(3):
+        old.start((f"e{number}", 1), FACTS)
+    _, cursor = old.read(("", 0), 10)
+    later = time.time() + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    new = Journal(tmp_path / "new")
+    new.start(("fresh", 1), FACTS)
+    assert [b'"fresh"' in line for line in lines(new, cursor)] == [True]
 
 
 def test_a_segment_goes_when_it_is_acknowledged_and_all_it_started_has_ended(tmp_path, monkeypatch):

@@ -293,7 +293,7 @@ def test_ends_are_events_only_where_somebody_named_them(monkeypatch):
     tasks.ingest()
     assert not Event.objects.filter(type__startswith="execution.").exists()
     taker = {function.account_id: ["execution.failed", "function.updated"]}
-    monkeypatch.setattr(events, "_takers", [lambda account: taker.get(account, [])])
+    monkeypatch.setattr(events, "_takers", [lambda accounts: taker])
     invoke(function)
     fail(function)
     id = invoke(function)

@@ -1,5 +1,6 @@
 """`…/executions`, `…/logs` and `…/dead-letters` as a client sees them."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -83,6 +84,18 @@ def test_a_queued_execution_shows_its_result_once_it_ran(api, function):
     tasks.ingest()
     shown = api.get(path).json()
     assert (shown["status"], shown["result"], shown["trigger"]) == ("succeeded", {"sum": 3}, "async")
+
+
+@pytest.mark.parametrize("result", [b"{nope", b"NaN", b"1" + b"0" * 999, b"[" * 2000 + b"]" * 2000])
+def test_a_result_that_nobody_could_read_is_not_kept(api, function, monkeypatch, result):
+    """A function can write to the runner's socket itself, and a page that shows it must not break."""
+    run_it = calls.run
+    monkeypatch.setattr(calls, "run", lambda *given, **more: replace(run_it(*given, **more), result=result))
+    id = api.post(f"/functions/{function.public_id}/invoke?mode=async").json()["execution_id"]
+    tasks.dispatch()
+    tasks.ingest()
+    shown = api.get(f"/functions/{function.public_id}/executions/{id}").json()
+    assert (shown["status"], shown["result"]) == ("succeeded", None)
 
 
 def test_logs_are_those_of_the_last_executions_oldest_first(api, function):

@@ -129,6 +129,19 @@ def test_a_name_that_is_taken_is_a_conflict_that_names_the_other(api):
     assert (error["code"], error["details"]["existing_id"]) == ("conflict", first)
 
 
+@pytest.mark.parametrize("secrets", ["s3cr3t", {"TOKEN": ["s3cr3t"]}, {"TOKEN": {"value": "s3cr3t"}}])
+def test_a_secret_in_a_wrong_shape_is_not_repeated_in_the_complaint(api, secrets):
+    answer = api.post("/functions", WANTED | {"secrets": secrets})
+    assert refused(answer)["details"]["field"].startswith("secrets")
+    assert b"s3cr3t" not in answer.content
+
+
+@pytest.mark.parametrize("text", ["AA*", "A", "\u00e9"])
+def test_a_zip_that_is_not_base64_is_refused(api, text):
+    answer = api.post("/functions", WANTED | {"code": {"zip_base64": text}})
+    assert refused(answer)["details"]["field"] == "code.zip_base64"
+
+
 def test_secrets_go_in_and_never_come_out(api):
     id = api.post("/functions", WANTED | {"secrets": {"TOKEN": "s3cr3t"}, "code": {"inline": SOURCE}}).json()["id"]
     work()
