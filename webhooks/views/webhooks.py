@@ -29,7 +29,7 @@ from webhooks.models import Delivery, Endpoint
 from webhooks.models.delivery import HEALTH, Health
 
 PATH = "/v1/webhooks"
-PAGE = 50
+PAGE = 25
 LIVE = timedelta(minutes=1)  # what is due within it is worth asking for again and again
 OUTCOMES = [("", "Any"), ("delivered", "Delivered"), ("pending", "Waiting"), ("failed", "Failed")]
 ANSWERS = [("", "Any"), ("2xx", "2xx"), ("3xx", "3xx"), ("4xx", "4xx"), ("5xx", "5xx"), ("none", "No answer")]
@@ -124,6 +124,7 @@ class Detail(LoginRequiredMixin, View):
             "moving": "before" not in request.GET and (row.replay_to or any(_soon(one, row) for one in shown)),
             "poll": f"?{urlencode(kept)}",
             "kept": kept,
+            "now": timezone.now(),
             "older": f"?{urlencode({**kept, 'before': shown[-1].public_id})}" if len(found) > PAGE else "",
             "paged": "before" in request.GET,
         }
@@ -132,7 +133,9 @@ class Detail(LoginRequiredMixin, View):
             return render(request, "webhooks/webhooks/_live.html", context, status=status)
         context |= {"form": form, "calls": _calls(row, form.query() if sound else "")}
         if "events:read" in request.membership.scopes:
-            context["events"] = Event.objects.for_account(request.account).filter(subject_id=row.pk)[:8]
+            context["events"] = (
+                Event.objects.for_account(request.account).filter(subject_id=row.pk).exclude(type="webhook.test")[:8]
+            )
         return render(request, "webhooks/webhooks/detail.html", context, status=200 if sound else 422)
 
 
