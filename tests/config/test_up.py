@@ -175,6 +175,8 @@ def test_the_readmes_tour_works_as_printed(up):
     done = run.paste("set -e\n" + script)
     assert done.returncode == 0, done.stderr
     assert "lambda\nmy-api-instance\n" in done.stdout
+    assert '"result":"Hello Ada"' in done.stdout
+    assert '"type":"function.deployed"' in done.stdout
     assert '"allowed_values"' in done.stdout
     assert '"status":"deleting"' in done.stdout
 
