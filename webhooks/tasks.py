@@ -24,8 +24,8 @@ def mail_disabled(*, endpoint_id: str, **_: Any) -> None:
         f"Your webhook to {endpoint.name} is disabled",
         f"Lambda sends no more events of {endpoint.account.name} to\n\n    {endpoint.url}\n\n"
         f"{endpoint.disabled_reason}\n\n"
-        "What happens meanwhile is kept for 30 days. When the receiver works again, enable the webhook and replay "
-        f"what it missed: {settings.LAMBDA_BASE_URL}/docs\n",
+        "What happens meanwhile is kept for 30 days. When the receiver works again, enable the webhook, and what it "
+        f"missed is sent along:\n\n    {settings.LAMBDA_BASE_URL}/webhooks/{endpoint.public_id}/switch\n",
         None,
         [*owners.values_list("user__email", flat=True)],
     )
