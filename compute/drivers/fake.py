@@ -50,6 +50,11 @@ class FakeDriver:
             machine = self._find(state, instance_id)
             machine.update(state="error" if error else "stopped", error=error)
 
+    def write(self, instance_id: str, text: str) -> None:
+        """Let the instance say this on its console."""
+        with self._state() as state:
+            self._find(state, instance_id)["console"] += text
+
     def calls(self, method: str) -> int:
         """How often `method` was called, failures included."""
         with self._state() as state:
