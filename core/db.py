@@ -214,12 +214,24 @@ def upsert(rows: Sequence[M], *, unique: Sequence[str], changing: Sequence[str] 
     """
     if not rows:
         return
-    sql, fields, _ = _insert_statement(type(rows[0]), connection.vendor)
+    database = connections[DEFAULT_DB_ALIAS]
+    sql, fields, _ = _insert_statement(type(rows[0]), database.vendor)
     sql += f" ON CONFLICT ({', '.join(unique)}) DO "
     sql += f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)}" if changing else "NOTHING"
-    values = [[field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in fields] for row in rows]
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, values)
+    by_column = [_prepared(field, rows, database) for field in fields]
+    with database.cursor() as cursor:
+        cursor.executemany(sql, list(zip(*by_column, strict=True)))
+
+
+_PLAIN = (models.CharField, models.TextField, models.IntegerField)  # a driver takes their values as they are
+
+
+def _prepared(field: Column, rows: Sequence[models.Model], database: Any) -> list[Any]:
+    """A column of new rows as the database's driver takes it."""
+    values = [field.pre_save(row, add=True) for row in rows]
+    if isinstance(field, _PLAIN):
+        return values
+    return [None if value is None else field.get_db_prep_save(value, database) for value in values]
 
 
 @cache

@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -160,11 +161,10 @@ def ingest(*, cursor: JournalCursor, records: list[dict[str, Any]], after: tuple
         return False
     cursor.segment, cursor.offset = after
     failures = _failures(records)
-    rows: dict[UUID, Execution] = {}
+    rows: dict[str, Execution] = {}
     ended = []
     for record in records:
-        row = _row(record, rows.get(ids.decode("exec", record["id"])), failures, now)
-        rows[row.pk] = row
+        row = rows[record["id"]] = _row(record, rows.get(record["id"]), failures, now)
         if record["t"] == "end":
             ended.append((row, record))
     db.upsert(list(rows.values()), unique=["id"], changing=JOURNALLED)
@@ -215,13 +215,15 @@ def _failures(records: list[dict[str, Any]]) -> dict[UUID, int]:
     return dict(rows.values_list("pk", "failures")) if keys else {}
 
 
+_owner = lru_cache(maxsize=4096)(ids.decode)  # accounts and functions come again
+
+
 def _row(record: dict[str, Any], row: Execution | None, failures: dict[UUID, int], now: datetime) -> Execution:
     """The execution as it stands after this record; `row` is how it stood after an earlier one of the same batch."""
-    key = ids.decode("exec", record["id"])
     if row is None:
-        row = Execution(id=key, account_id=ids.decode("acct", record["account"]))
-        row.function_id = ids.decode("fn", record["function"])
-        row.failures = failures.get(key, 0)
+        row = Execution(id=ids.decode("exec", record["id"]), account_id=_owner("acct", record["account"]))
+        row.function_id = _owner("fn", record["function"])
+        row.failures = failures.get(row.pk, 0)
     row.function_version, row.trigger, row.attempt = record["version"], record["trigger"], record["attempt"]
     row.memory_mb = record.get("memory_mb", 0)
     if record["t"] == "start":
@@ -268,7 +270,7 @@ def _roll_up(ended: list[tuple[Execution, dict[str, Any]]]) -> None:
         (one.function_id, one.hour): one for one in Rollup.objects.filter(function_id__in=functions, hour__in=hours)
     }
     for (function, hour), found in groups.items():
-        sums = kept.setdefault((function, hour), _empty(found[0][0], hour))
+        sums = kept.get((function, hour)) or kept.setdefault((function, hour), _empty(found[0][0], hour))
         for _, record in found:
             sums.executions += 1
             sums.failed += record["status"] == "failed"
@@ -293,10 +295,11 @@ def _note_last(ended: list[tuple[Execution, dict[str, Any]]]) -> None:
     for row, record in ended:
         moment = _moment(record["ended"])
         last[row.function_id] = max(moment, last.get(row.function_id, moment))
-    for function in Function.objects.filter(pk__in=last).select_for_update().order_by("pk"):
+    functions = list(Function.objects.filter(pk__in=last).select_for_update().order_by("pk"))
+    for function in functions:
         function.last_executed_at = max(last[function.pk], function.last_executed_at or last[function.pk])
-        Function.objects.filter(pk=function.pk).update(last_executed_at=function.last_executed_at)
         events.take_stock(function)
+    db.upsert(functions, unique=["id"], changing=["last_executed_at"])  # they are there: one statement for all
 
 
 def _tell(rows: Iterable[Execution]) -> None:

@@ -10,7 +10,7 @@ from webhooks import subscribers
 from webhooks.actions import deliveries
 from webhooks.models import Delivery
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 BOTH = {"execution.succeeded", "execution.failed"}
 
 

@@ -21,7 +21,7 @@ from functions.models import Execution, Function, JournalCursor, Rollup
 from functions.models.rollup import band, percentile
 from tests.make import make_account, make_api, make_function, runner, work
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db]
 
 
 def invoke(function: Function, *, trigger: str = "sync") -> str:
