@@ -81,13 +81,13 @@ class Members(admin.TabularInline):
     model = Membership
     fk_name = "user"
     template = "admin/members.html"
-    fields = ["account", "user", "role", "created_at"]
-    readonly_fields = fields
+    fields = ("account", "user", "role", "created_at")
+    readonly_fields = ("account", "user", "role", "created_at")
     extra = 0
     can_delete = False
     show_change_link = True
 
-    def has_add_permission(self, request, obj):
+    def has_add_permission(self, request, obj=None):
         return False
 
     def has_change_permission(self, request, obj=None):

@@ -67,7 +67,7 @@ def _look_as_another(request: HttpRequest) -> bool:
     if key is None or request.path.startswith(ADMIN):
         return False
     rows = Viewing.objects.open().select_related("operator", "user", "account__plan")
-    viewing = rows.filter(pk=key, operator=request.user, operator__is_staff=True).first()
+    viewing = rows.filter(pk=key, operator_id=request.user.pk, operator__is_staff=True).first()
     member = viewing.membership() if viewing else None
     if viewing is None or member is None:
         del request.session[VIEWING_KEY]
@@ -85,7 +85,7 @@ def insist_on_looking(request: HttpRequest, kind: type | None) -> None:
         raise PermissionDenied("You no longer look at the dashboard as somebody else. Nothing was changed.")
     if not request.viewing:
         return
-    whom = f"You are looking at this as {request.user.email} does"
+    whom = f"You are looking at this as {request.user} does"
     if request.method not in READS:
         raise PermissionDenied(f"{whom}, which is read only. Nothing was changed.")
     if request.path.startswith(OF_THE_PERSON):
@@ -106,7 +106,7 @@ def insist_on_scope(request: HttpRequest, scopes: Mapping[str, str] | None) -> N
     needed = scopes.get(request.method or "", scopes["GET"])
     if request.membership is None or needed not in request.membership.scopes:
         if request.viewing:
-            raise PermissionDenied(f"You are looking at this as {request.user.email} does, read only.")
+            raise PermissionDenied(f"You are looking at this as {request.user} does, read only.")
         raise PermissionDenied("Your role in this account does not allow this. Ask an owner or admin of the account.")
     if request.method not in ("GET", "HEAD") and request.account.suspended_at:
         raise PermissionDenied(f"The account is suspended: {request.account.suspended_reason}")

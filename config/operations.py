@@ -26,12 +26,14 @@ from accounts.models import AuditSeal
 from compute.models import Instance, Node
 from config import errors, health, queue
 from core.models import Event
+from functions.models import Runner
+from webhooks.models.cursor import HEARTBEAT as DISPATCHER
 
 STUCK_AFTER = timedelta(seconds=60)  # in a state that passes by itself: creating an instance takes well below one
 SHOWN = 50  # rows of each kind
 LOOKED_AT = 5_000  # events: failures further back are the log's business
 LATE = 10.0  # seconds that a nudge may wait, or that the audit log's seals may be behind
-BEATS = {"Worker": health.HEARTBEAT, "Clock": queue.CLOCK, "Webhook dispatcher": health.DISPATCHER}
+BEATS = {"Worker": health.HEARTBEAT, "Clock": queue.CLOCK, "Webhook dispatcher": DISPATCHER}
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,21 @@ def processes(nodes: list[Node]) -> list[Fact]:
             facts.append(Fact(name, "ready" if age < health.HEARTBEAT_AGE else "error", said))
     except (OSError, RedisError) as failure:
         facts.append(Fact("Cache", "error", f"It does not answer, so nobody knows of the others: {failure}"))
-    for node in nodes:
-        age = timezone.now() - node.seen_at
-        late = age > health.NODE_AGE
-        note = f"Heard {age.total_seconds():.0f} s ago." if node.ok or late else f"{node.reason} {node.remedy}".strip()
-        facts.append(Fact(f"Node agent {node.name}", "ready" if node.ok and not late else "error", note))
-    return facts if nodes else [*facts, Fact("Node agent", "error", "None has been seen yet.")]
+    facts += [_seen(f"Node agent {node.name}", node, f"{node.reason} {node.remedy}".strip()) for node in nodes]
+    if not nodes:
+        facts.append(Fact("Node agent", "error", "None has been seen yet."))
+    runner = Runner.objects.first()
+    if runner is None:
+        return [*facts, Fact("Function runner", "error", "It has not been seen yet.")]
+    return [*facts, _seen("Function runner", runner, runner.reason)]
+
+
+def _seen(name: str, row: Node | Runner, trouble: str) -> Fact:
+    """By what a sweep wrote of it."""
+    age = timezone.now() - row.seen_at
+    late = age > health.NODE_AGE
+    note = f"Heard {age.total_seconds():.0f} s ago." if row.ok or late else trouble
+    return Fact(name, "ready" if row.ok and not late else "error", note)
 
 
 def queued() -> Fact:

@@ -75,7 +75,7 @@ class Operated(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own take
     actions: list[str]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))  # type: ignore[union-attr]
+        return bool(request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}"))
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Also by the public id, which is what customers send."""
@@ -94,15 +94,15 @@ class Operated(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own take
         row = kwargs.get("obj")
         if row is not None:
             context["verbs"] = [
-                (name, label)
-                for name, (_, _, label) in self.get_actions(request).items()
-                if name != "delete_selected" and self.offers(name, row)
+                (name, action[2])
+                for name, action in self.get_actions(request).items()
+                if action and name != "delete_selected" and self.offers(name, row)
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 
-    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Back to the row from whose page the button came."""
-        answer = super().response_action(request, queryset)
+        answer = super().response_action(request, queryset, *args, **kwargs)
         here = isinstance(answer, HttpResponseRedirect) and answer.url == request.get_full_path()
         key = request.POST.get("_selected_action") if here and "of_row" in request.POST else None
         if key and self.get_object(request, key):

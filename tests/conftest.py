@@ -18,8 +18,8 @@ from django.db import connection
 from accounts import uses
 from api import limits
 from core import epoch
-from tests.make import runner
 from tests import make
+from tests.make import runner
 
 hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes is the neighbours' business
 hypothesis.settings.load_profile("here")

@@ -28,10 +28,10 @@ from compute.drivers.fake import FakeDriver
 from compute.models import Instance, SshKey
 from core.context import SYSTEM
 from functions.actions import functions
+from functions.calls import runner_name
 from functions.drivers import open_driver as open_runner
 from functions.drivers.fake import FakeDriver as FakeRunner
 from functions.models import Function
-from functions.calls import runner_name
 from functions.tasks import reconcile
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Delivery

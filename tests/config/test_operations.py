@@ -16,7 +16,9 @@ from compute.models import Instance, Node
 from config import errors, health, operations, queue, tasks
 from config.broker import Channel
 from core.models import Event
+from functions.models import Runner
 from tests import make
+from webhooks.models.cursor import HEARTBEAT as DISPATCHER
 
 pytestmark = pytest.mark.django_db
 
@@ -24,10 +26,11 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def everything_runs():
     tasks.heartbeat()
-    cache.set_many(dict.fromkeys([queue.CLOCK, health.DISPATCHER], time.time()))
+    cache.set_many(dict.fromkeys([queue.CLOCK, DISPATCHER], time.time()))
     capacity = {"vcpus": 8, "load": 1.5, "memory_mb": 16384, "memory_free_mb": 8192, "disk_free_mb": 102400}
     node = {"ok": True, "seen_at": timezone.now(), "limits": {"cpu": "enforced"}, "capacity": capacity}
     Node.objects.update_or_create(name="local", defaults=node)
+    Runner.objects.update_or_create(name="local", defaults={"ok": True, "seen_at": timezone.now()})
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_it_is_for_operators_alone(client):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("Worker", health.HEARTBEAT), ("Clock", queue.CLOCK), ("Webhook dispatcher", health.DISPATCHER)]
+    ("name", "key"), [("Worker", health.HEARTBEAT), ("Clock", queue.CLOCK), ("Webhook dispatcher", DISPATCHER)]
 )
 def test_what_is_silent_is_named(browser, name, key):
     cache.set(key, time.time() - 100)
@@ -71,6 +74,15 @@ def test_what_is_silent_is_named(browser, name, key):
     assert f"<b>{name}</b>" in found.text
     cache.delete(key)
     assert fact(page(browser), name).state == "error"
+
+
+def test_a_runner_that_cannot_run_functions_says_why_and_one_that_is_silent_since_when(browser):
+    Runner.objects.update(ok=False, reason="Its socket does not answer.")
+    assert fact(page(browser), "Function runner").note == "Its socket does not answer."
+    Runner.objects.update(ok=True, seen_at=timezone.now() - timedelta(seconds=90))
+    assert fact(page(browser), "Function runner").note.startswith("Heard 9")
+    Runner.objects.all().delete()
+    assert fact(page(browser), "Function runner").state == "error"
 
 
 def test_a_node_that_cannot_run_instances_says_why_and_one_that_is_silent_since_when(browser):
