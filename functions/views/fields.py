@@ -90,8 +90,9 @@ class LimitsForm(forms.Form):
 
 
 def forget_secrets(form: forms.Form) -> None:
-    """Before a refused form is shown again: secrets are never sent back, not even to who has just typed them."""
-    if form.errors and form["secrets"].value():
+    """Before a form is shown again: secrets are never sent back, not even to who has just typed them."""
+    if form["secrets"].value():
+        _ = form.errors  # judged before what was typed is gone
         data: Any = form.data.copy()
         data[form.add_prefix("secrets")] = ""
         form.data = data
