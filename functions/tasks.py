@@ -29,7 +29,7 @@ from functions.models import Execution, Function, JournalCursor
 log = logging.getLogger(__name__)
 
 RUNNER = "local"
-BATCH = 1000  # records of the journal in one transaction
+BATCH = 2500  # records of the journal in one transaction: what each function costs once, and others' wait for it
 LANES = 16  # asynchronous executions that one worker process waits for at once
 WAIT_FOR_RUNNER = 2  # seconds
 WAIT_FOR_END = 30  # seconds, of one that runs already
