@@ -82,14 +82,17 @@ class Chart:
         return found
 
     def lines(self) -> list[tuple[str, str]]:
-        """Each unbroken piece of each series: its tone and its points as SVG writes them."""
-        found = []
+        """Each unbroken piece of each series: its tone and its points as SVG writes them. One value alone is a dash."""
+        found, dash = [], 0.3 * 100 / max(len(self.labels), 1)
         for (_, tone), one in zip(self.names, self.series, strict=True):
             piece: list[str] = []
             for at, value in enumerate([*one[1], None]):
                 if value is not None:
-                    piece.append(f"{self._middle(at):.2f},{self._height(value):.2f}")
+                    last = self._middle(at), self._height(value)
+                    piece.append(f"{last[0]:.2f},{last[1]:.2f}")
                 elif piece:
+                    if len(piece) == 1:
+                        piece = [f"{last[0] + side:.2f},{last[1]:.2f}" for side in (-dash, dash)]
                     found.append((tone, " ".join(piece)))
                     piece = []
         return found

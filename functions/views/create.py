@@ -56,7 +56,7 @@ class FunctionForm(LimitsForm):
         for family, text in SAMPLES.items():
             self.fields[family].initial = text
         defaults = {"memory": functions.MEMORY, "timeout": functions.TIMEOUT, "max_concurrency": functions.CONCURRENCY}
-        defaults |= {"region": functions.REGION, "runtime": self.runtimes[-1]["name"] if self.runtimes else ""}
+        defaults |= {"region": functions.REGION, "runtime": self.runtimes[0]["name"] if self.runtimes else ""}
         for name, value in defaults.items():
             self.fields[name].initial = value
 

@@ -82,7 +82,7 @@ class Metrics(LoginRequiredMixin, View):
             "failed_share": share(whole.failed, whole.executions) if whole.executions else "—",
             "p50": whole.latency(0.5),
             "p95": whole.latency(0.95),
-            "gb_hours": whole.mb_ms / MB_MS_OF_A_GB_HOUR,
+            "gb_seconds": whole.mb_ms / MB_MS_OF_A_GB_HOUR * 3600,
             "calls": [
                 Call("What ran", "GET", f"/v1/functions/{function.public_id}/executions"),
                 Call("What the account's functions came to", "GET", "/v1/usage"),

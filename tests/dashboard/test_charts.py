@@ -36,7 +36,7 @@ def test_stacked_bars_stand_on_each_other_and_reach_their_sum():
 
 def test_a_line_is_broken_where_nothing_was_measured():
     chart = Chart("CPU", list("abcd"), [("cpu", [50, 100, None, 0])], unit="%")
-    assert chart.lines() == [("tone-1", "12.50,50.00 37.50,0.00"), ("tone-1", "87.50,100.00")]
+    assert chart.lines() == [("tone-1", "12.50,50.00 37.50,0.00"), ("tone-1", "80.00,100.00 95.00,100.00")]
     assert [len(column.dots) for column in chart.columns()] == [1, 1, 0, 1]
     assert chart.columns()[2].words == "c: —"
 
