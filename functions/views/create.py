@@ -55,7 +55,11 @@ class FunctionForm(LimitsForm):
         self.fields["region"].choices = [(sold.slug, f"{sold.name} · {sold.slug}") for sold in Region.objects.offered()]
         for family, text in SAMPLES.items():
             self.fields[family].initial = text
-        defaults = {"memory": functions.MEMORY, "timeout": functions.TIMEOUT, "max_concurrency": functions.CONCURRENCY}
+        defaults: dict[str, Any] = {
+            "memory": functions.MEMORY,
+            "timeout": functions.TIMEOUT,
+            "max_concurrency": functions.CONCURRENCY,
+        }
         defaults |= {"region": functions.REGION, "runtime": self.runtimes[0]["name"] if self.runtimes else ""}
         for name, value in defaults.items():
             self.fields[name].initial = value

@@ -166,7 +166,7 @@ def _key(text: str) -> UUID:
         raise Http404 from None
 
 
-def _text(kept: bytes | None) -> str:
+def _text(kept: bytes | memoryview | None) -> str:
     """JSON as people read it; the beginning of what is very long."""
     if kept is None:
         return ""

@@ -20,8 +20,7 @@ class SourceField(forms.CharField):
         super().__init__(required=False, strip=False, max_length=900_000, widget=widget, **options)
 
     def to_python(self, value: Any) -> str:
-        text: str = super().to_python(value)
-        return text.replace("\r\n", "\n")
+        return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
 class VariablesField(forms.CharField):
@@ -31,7 +30,7 @@ class VariablesField(forms.CharField):
         widget = forms.Textarea(attrs=EDITOR | {"rows": 4, "placeholder": "NAME=value"})
         super().__init__(required=False, strip=False, widget=widget, **options)
 
-    def clean(self, value: Any) -> dict[str, str]:  # type: ignore[override]
+    def clean(self, value: Any) -> dict[str, str]:
         found: dict[str, str] = {}
         for number, line in enumerate((super().clean(value) or "").splitlines(), 1):
             name, mark, text = line.partition("=")
@@ -69,7 +68,7 @@ class TagsField(forms.CharField):
         widget = forms.TextInput(attrs={"placeholder": "login, eu", "autocapitalize": "off"})
         super().__init__(required=False, widget=widget, help_text="Words between commas.", **options)
 
-    def clean(self, value: Any) -> list[str]:  # type: ignore[override]
+    def clean(self, value: Any) -> list[str]:
         return [word for text in (super().clean(value) or "").split(",") if (word := text.strip())]
 
 

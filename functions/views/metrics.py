@@ -104,6 +104,6 @@ def add_sparks(functions: Sequence[Function]) -> None:
             sums[row.function_id][at].failed += row.failed
     for function in functions:
         hours = sums[function.pk]
-        function.spark = [one.executions for one in hours]  # type: ignore[attr-defined]
-        function.executions = sum(function.spark)  # type: ignore[attr-defined]
-        function.failed = sum(one.failed for one in hours)  # type: ignore[attr-defined]
+        function.spark = [one.executions for one in hours]
+        function.executions = sum(function.spark)
+        function.failed = sum(one.failed for one in hours)

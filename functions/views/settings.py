@@ -39,7 +39,7 @@ class SettingsForm(LimitsForm, EditForm):
         runtimes = {one["name"]: one["label"] for one in Runner.known_runtimes()}
         self.fields["runtime"].choices = list(({row.runtime: row.runtime} | runtimes).items())
         self.fields["removed"].choices = [(name, name) for name in row.secret_names]
-        self.initial |= {
+        now = {
             "name": row.name,
             "runtime": row.runtime,
             "handler": row.handler,
@@ -49,6 +49,7 @@ class SettingsForm(LimitsForm, EditForm):
             "tags": tag_line(row.tags),
             "env": variable_lines(row.env),
         }
+        self.initial.update(now)
 
     def seen(self, row: Row) -> int:
         """Of what is edited here alone: a build that ends meanwhile is no other editor."""
