@@ -3,11 +3,27 @@
 const byId = (id) => document.getElementById(id);
 const [lost, palette, query, found] = ["lost", "palette", "palette-query", "found"].map(byId);
 
-// Pages that keep themselves up to date are htmx's; the others do without its 16 kB. It misses a page that is only half loaded.
+// htmx comes when it is first needed: where something moves, or once somebody uses a form that answers while one types.
+// 16 kB that most first looks at a page do without. It misses a page that is only half loaded.
+let script;
+const need = () => {
+  if (script) return;
+  script = Object.assign(document.createElement("script"), { src: byId("shell").dataset.htmx });
+  // What was changed while it was on its way.
+  script.onload = () => document.activeElement?.form && document.activeElement.dispatchEvent(new Event("change", { bubbles: true }));
+  document.head.append(script);
+};
 addEventListener("load", () => {
-  if (document.querySelector("[hx-get], [hx-post]"))
-    document.head.append(Object.assign(document.createElement("script"), { src: byId("shell").dataset.htmx }));
+  const parts = [...document.querySelectorAll("[hx-get], [hx-post]")];
+  if (parts.some((part) => /every|load/.test(part.getAttribute("hx-trigger")))) return need();
+  if (parts.length) for (const used of ["focusin", "pointerdown", "keydown", "change"]) addEventListener(used, need, { once: true });
 });
+
+// Parts that come by themselves once the page is there.
+for (const part of document.querySelectorAll("[data-later]"))
+  fetch(part.dataset.later, { headers: { "HX-Request": "true" } })
+    .then((answer) => (answer.ok && !answer.redirected ? answer.text() : ""))
+    .then((html) => html && (part.outerHTML = html), () => {});
 
 async function look() {
   const asked = query.value;
