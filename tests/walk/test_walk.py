@@ -78,7 +78,11 @@ def weigh(html: bytes) -> tuple[int, int]:
     """Bytes, compressed as a server does it: the page with all that it names, and what it loads once it is complete."""
     text = html.decode()
     named = set(re.findall(r'(?:href|src)="/static/([^"]+)"', text))
-    later = set(re.findall(r'data-htmx="/static/([^"]+)"', text)) if re.search(r'hx-trigger="[^"]*(every|load)', text) else set()
+    later = (
+        set(re.findall(r'data-htmx="/static/([^"]+)"', text))
+        if re.search(r'hx-trigger="[^"]*(every|load)', text)
+        else set()
+    )
     return compressed(html) + sum(map(weight_of, named)), sum(map(weight_of, later))
 
 
