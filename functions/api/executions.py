@@ -56,18 +56,18 @@ class ExecutionOut(TypedDict):
     cold_start: Annotated[str | None, like("first"), "Why it began in a fresh sandbox, if it did."]
     memory_mb: Annotated[int, like(128)]
     memory_used_mb: int | None
-    log_tail: Annotated[str, "The end of what it printed."]
+    log_tail: Annotated[str, like("hello\n"), "The end of what it printed."]
 
 
 class LogsOut(TypedDict):
     function_id: Annotated[str, FUNCTION_ID]
-    lines: Annotated[list[str], "The last ones, oldest first."]
-    log: Annotated[str, "The same as one text."]
+    lines: Annotated[list[str], like(["hello"]), "The last ones, oldest first."]
+    log: Annotated[str, like("hello"), "The same as one text."]
 
 
 class RedrivenOut(TypedDict):
     redriven: Annotated[int, like(2), "How many were queued again; at most 1,000 at once."]
-    execution_ids: Annotated[list[str], "Of the new executions."]
+    execution_ids: Annotated[list[str], like(["exec_01m803p6fsep5t56hn7y1dmqyp"]), "Of the new executions."]
 
 
 def representation(row: Execution, function: Function) -> ExecutionOut:

@@ -34,7 +34,7 @@ TWIN_PATIENCE = 15  # seconds
 class FunctionErrorOut(TypedDict):
     type: Annotated[str, like("Function.Timeout"), "One of ours, or what the code itself raised."]
     message: Annotated[str, like("The function took longer than 3 s")]
-    stack: list[str]
+    stack: Annotated[list[str], like(['  File "/var/task/app.py", line 2, in handler'])]
 
 
 class InvocationOut(TypedDict):
@@ -45,7 +45,7 @@ class InvocationOut(TypedDict):
     duration_ms: float
     billed_ms: int
     memory_used_mb: int
-    log_tail: Annotated[str, "The end of what it printed."]
+    log_tail: Annotated[str, like("hello\n"), "The end of what it printed."]
     cold_start: NotRequired[Annotated[str, like("first"), "Why it began in a fresh sandbox, if it did."]]
 
 

@@ -25,7 +25,7 @@ class FunctionVersionOut(TypedDict):
     max_concurrency: Annotated[int, like(10)]
     env: dict[str, str]
     secrets: Annotated[list[str], like(["TOKEN"]), "Names only."]
-    code_sha256: Annotated[str, "Of the zip."]
+    code_sha256: Annotated[str, like("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"), "Of the zip."]
     code_bytes: Annotated[int, like(214), "Of the zip."]
     init_ms: Annotated[int | None, "How long loading it took when it was built."]
     log: Annotated[str | None, "What the build printed."]

@@ -162,7 +162,7 @@ def test_what_is_older_than_a_month_is_forgotten(made):
     assert RecentUse.objects.count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_processes_that_write_at_once_lose_nothing(made):
     key, others = made[0], [make.make_key(made[0].account)[0] for _ in range(3)]
     failures = []

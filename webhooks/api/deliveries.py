@@ -34,13 +34,13 @@ class DeliveryOut(TypedDict):
 class AttemptRequestOut(TypedDict):
     url: Annotated[str, like("https://your-app.com/webhook")]
     headers: dict[str, str]
-    body: Annotated[str, "Exactly what was sent, in UTF-8."]
+    body: Annotated[str, like('{"id":"evt_01m803p6fsep5t56hn7y1dmqyp", …}'), "Exactly what was sent, in UTF-8."]
 
 
 class AttemptResponseOut(TypedDict):
     status: Annotated[int, like(200)]
     headers: dict[str, str]
-    body: Annotated[str, "The first 4 KiB."]
+    body: Annotated[str, like("thank you"), "The first 4 KiB."]
 
 
 class AttemptOut(TypedDict):

@@ -97,9 +97,17 @@ class WebhookOut(TypedDict):
 
 class VectorOut(TypedDict):
     name: Annotated[str, like("a generated secret")]
-    secrets: Annotated[list[str], "The first signs `signature` and `X-Lambda-Signature`; all sign `webhook-signature`."]
-    unsigned: Annotated[str, "The body without `signature`, over which `signature` is made."]
-    body: Annotated[str, "The body as it is sent, in UTF-8."]
+    secrets: Annotated[
+        list[str],
+        like(["your-webhook-secret"]),
+        "The first signs `signature` and `X-Lambda-Signature`; all sign `webhook-signature`.",
+    ]
+    unsigned: Annotated[
+        str,
+        like('{"id":"evt_01m803p6fsep5t56hn7y1dmqyp"}'),
+        "The body without `signature`, over which `signature` is made.",
+    ]
+    body: Annotated[str, like('{"id":"evt_01m803p6fsep5t56hn7y1dmqyp"}'), "The body as it is sent, in UTF-8."]
     headers: dict[str, str]
 
 

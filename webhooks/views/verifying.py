@@ -7,6 +7,7 @@ from dashboard.calls import Sample, colour
 PYTHON = """\
 import hmac
 
+
 def verify_webhook(body: bytes, signature: str, secret: str) -> bool:
     digest = "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()
     return hmac.compare_digest(signature, digest)"""

@@ -167,6 +167,6 @@ def test_the_operator_sees_tokens_and_revokes_them(account):
     browser = make.sign_in(operator)
     assert browser.get("/admin/accounts/oauthapp/").status_code == 200
     assert browser.get("/admin/oauth2_provider/").status_code == 404
-    browser.post("/admin/accounts/oauthtoken/", {"action": "revoke", "_selected_action": [str(token.pk)]})
+    browser.post("/admin/accounts/oauthtoken/", {"action": "revoke", "_selected_action": [str(token.pk)], "sure": "1"})
     token.refresh_from_db()
     assert token.status == "revoked"
