@@ -338,7 +338,9 @@ def test_a_forced_stop_cuts_a_polite_one_short(agent):
 def test_a_polite_stop_lets_processes_end_by_themselves(agent):
     first = agent.create()
     agent.ssh(
-        first, "nohup sh -c 'trap \"echo goodbye > said; exit\" TERM; while :; do sleep 0.1; done' > /dev/null 2>&1 &"
+        first,
+        "nohup sh -c 'trap \"echo goodbye > said; exit\" TERM; touch listens; while :; do sleep 0.1; done' "
+        "> /dev/null 2>&1 & until [ -e listens ]; do sleep 0.05; done",
     )
     agent.driver.stop(first.id, generation=2, grace_seconds=10)
     assert agent.run(agent.driver.start(first.id, generation=3), "cat said") == "goodbye"

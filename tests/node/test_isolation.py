@@ -28,8 +28,8 @@ def test_the_attach_helper_shows_nothing_of_the_agents_environment(own_agent):
     spy = """
 import os, time, sys
 own, found, seen = {os.getpid(), os.getppid()}, set(), set()
-end = time.monotonic() + 2.5
-while time.monotonic() < end:
+end = time.monotonic() + 60
+while len(seen) <= 10 and time.monotonic() < end:
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) in own: continue
         seen.add(name)
@@ -52,8 +52,7 @@ print(len(seen) > 10, sorted(found))
     ) as watcher:
         watcher.stdin.write(spy.encode())
         watcher.stdin.close()
-        time.sleep(0.4)
-        for _ in range(15):
+        while watcher.poll() is None:  # until it has looked at enough of them
             agent.run(seen, "true")
         assert watcher.stdout.read().decode().strip() == "True []"
 
