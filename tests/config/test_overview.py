@@ -190,7 +190,7 @@ def test_requests_are_counted_by_day_and_by_how_they_ended(account, alice):
 
 def test_what_happened_lately_comes_by_itself(account, alice):
     make.make_instance(account, name="web-7")
-    assert 'hx-trigger="load"' in shown(alice.get("/"))
+    assert 'data-later="/?part=activity"' in shown(alice.get("/"))
     part = shown(alice.get("/?part=activity", **HTMX))
     assert "Instance requested <strong>web-7</strong>" in part
     assert "hx-get" not in part

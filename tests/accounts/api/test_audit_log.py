@@ -1,6 +1,7 @@
 """`GET /v1/account/audit-log`: who, what, when, from where; as pages and as NDJSON."""
 
 import json
+import time
 from urllib.parse import urlencode
 
 import pytest
@@ -89,9 +90,10 @@ class TestExport:
         for _ in range(3):
             make_instance(alice)
         wanted = entries(api)[::-1]
-        deadline = 1000
-        while len(found := exported(api, HTTP_ACCEPT="application/x-ndjson")) < len(wanted) and deadline:
-            deadline -= 1  # on PostgreSQL other tests' open transactions hold the end back
+        deadline = time.monotonic() + 120
+        while len(found := exported(api, HTTP_ACCEPT="application/x-ndjson")) < len(wanted):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)  # on PostgreSQL other tests' open transactions hold the end back
         assert found == wanted
         assert exported(api, "?format=ndjson") == wanted
         assert exported(api, "?format=ndjson&type=instance.ready") == [

@@ -82,6 +82,7 @@ def test_older_entries_are_a_page_away(account, alice):
     assert len(types(alice.get(f"{LOG}?before=evt_nonsense"))) == 50
 
 
+@pytest.mark.only("sqlite")  # in one transaction nothing is committed yet, as PostgreSQL sees it
 def test_the_download_is_the_api_with_the_same_filters(account, alice):
     key, _ = make.make_key(account)
     page = alice.get(f"{LOG}?type=api_key.*&until=2100-01-01").content.decode()
