@@ -22,7 +22,7 @@ from typing import Any
 
 TARGET = 1.0  # seconds of lag at most
 FUNCTIONS, ACCOUNTS = 100, 10
-EVERY = 0.5  # seconds between two looks, as `config/settings.py` has it
+EVERY = 0.3  # seconds between two looks, as `config/settings.py` has it
 TICK = 0.01  # seconds
 
 

@@ -305,7 +305,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(LAMBDA_HOME / "beat")
 CELERY_BEAT_SCHEDULE = {
     # `expires` (seconds): after an outage one sweep is enough.
     "compute.sweep": {"task": "compute.sweep", "schedule": 5.0, "options": {"expires": 5}},
-    "functions.ingest": {"task": "functions.ingest", "schedule": 0.5, "options": {"expires": 1}},
+    "functions.ingest": {"task": "functions.ingest", "schedule": 0.3, "options": {"expires": 1}},
     "functions.dispatch": {"task": "functions.dispatch", "schedule": 2.0, "options": {"expires": 2}},
     "functions.sweep": {"task": "functions.sweep", "schedule": 5.0, "options": {"expires": 5}},
     "functions.prune": {"task": "functions.prune", "schedule": 3600.0, "options": {"expires": 3600}},
