@@ -30,7 +30,7 @@ class EndpointAdmin(Acting):
         self._each(
             request,
             queryset.exclude(state="deleted"),
-            lambda row: endpoints.update(endpoint=row, by=request.user.actor, status="active"),
+            lambda row: endpoints.enable(endpoint=row, by=request.user.actor),
         )
 
     @admin.action(description="Disable (what waits is kept)", permissions=["view"])

@@ -82,13 +82,31 @@ def update(
         raise Invalid(errors=errors)
     endpoint.url = endpoint.url if url is None else url
     endpoint.events = endpoint.events if patterns is None else patterns
-    if status == "active" and endpoint.state != "active":
+    if status == "active" and endpoint.state == "disabled":
         endpoint.state, endpoint.disabled_at, endpoint.disabled_reason, endpoint.mail_due = "active", None, "", False
         endpoint.failing_since, endpoint.failures = None, 0
-    elif status == "disabled" and endpoint.state != "disabled":
+    elif status == "disabled" and endpoint.state == "active":
         endpoint.state, endpoint.disabled_at, endpoint.disabled_reason = "disabled", timezone.now(), "Disabled by hand."
     endpoint.save()
     _record("webhook.updated", endpoint, by)
+    return endpoint
+
+
+@atomic_write()
+def enable(*, endpoint: Endpoint, by: Actor, recover_since: datetime | None = None) -> Endpoint:
+    """On again and, with `recover_since`, what has not arrived since then is sent. A replay that it was disabled amidst
+    goes on, over that time too.
+
+    Records: webhook.updated, and webhook.replayed where a replay begins. Raises: Invalid; then it stays disabled.
+    """
+    endpoint = update(endpoint=endpoint, by=by, status="active")
+    if recover_since is None:
+        return endpoint
+    if endpoint.replay_after is None:
+        return replay(endpoint=endpoint, by=by, from_=recover_since, to=timezone.now(), only_undelivered=True)
+    endpoint.replay_after = min(endpoint.replay_after, ids.earliest(recover_since))
+    endpoint.replay_to = timezone.now()
+    endpoint.save()
     return endpoint
 
 

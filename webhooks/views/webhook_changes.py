@@ -101,16 +101,14 @@ class Switch(LoginRequiredMixin, View):
             endpoints.update(endpoint=row, by=request.by, status="disabled")
             messages.success(request, f"Nothing more is sent to {row.name}. What waits is kept.")
         elif status == "active":
-            row = endpoints.update(endpoint=row, by=request.by, status="active")
-            said = f"Events are sent to {row.name} again."
-            if since and request.POST.get("recover"):
-                try:
-                    endpoints.replay(endpoint=row, by=request.by, from_=since, to=timezone.now(), only_undelivered=True)
-                except LambdaError as refused:
-                    messages.error(request, refused.message)
-                else:
-                    said += " What it missed follows now."
-            messages.success(request, said)
+            recover = since if request.POST.get("recover") else None
+            try:
+                endpoints.enable(endpoint=row, by=request.by, recover_since=recover)
+            except LambdaError as refused:
+                messages.error(request, refused.message)
+            else:
+                follows = " What it missed follows now." if recover else ""
+                messages.success(request, f"Events are sent to {row.name} again.{follows}")
         return redirect("webhooks:webhook", id=id)
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from core import seals
+from core import ids, seals
 from core.context import SYSTEM
 from core.errors import Invalid
 from core.models import Counter, Event
@@ -137,6 +137,38 @@ def test_nothing_can_be_asked_of_a_disabled_webhook_but_to_be_enabled(account):
     endpoint = endpoints.update(endpoint=endpoint, by=SYSTEM, status="active")
     assert (endpoint.state, endpoint.disabled_at, endpoint.disabled_reason) == ("active", None, "")
     deliveries.test(endpoint=endpoint, by=SYSTEM)
+
+
+def test_what_was_missed_is_asked_for_in_the_commit_that_enables_or_nothing_is(account):
+    endpoint = endpoints.update(endpoint=make.make_webhook(account), by=SYSTEM, status="disabled")
+    before = Event.objects.count()
+    with pytest.raises(Invalid, match="30 days ago"):
+        endpoints.enable(endpoint=endpoint, by=SYSTEM, recover_since=timezone.now() - timedelta(days=31))
+    endpoint.refresh_from_db()
+    assert (endpoint.state, Event.objects.count()) == ("disabled", before)
+    missed = timezone.now() - timedelta(hours=1)
+    endpoint = endpoints.enable(endpoint=endpoint, by=SYSTEM, recover_since=missed)
+    assert (endpoint.state, endpoint.replay_after, endpoint.replay_all) == ("active", ids.earliest(missed), False)
+    assert (recorded("webhook.updated"), recorded("webhook.replayed")) == (2, 1)
+
+
+@pytest.mark.parametrize(("replayed", "missed"), [(1, 2), (2, 1)])
+def test_a_replay_that_a_webhook_was_disabled_amidst_goes_on_over_what_it_missed_too(account, replayed, missed):
+    now = timezone.now()
+    endpoint = make.make_webhook(account)
+    endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now - timedelta(days=replayed), to=now - timedelta(hours=1))
+    endpoints.update(endpoint=endpoint, by=SYSTEM, status="disabled")
+    endpoint = endpoints.enable(endpoint=endpoint, by=SYSTEM, recover_since=now - timedelta(days=missed))
+    assert endpoint.replay_after == ids.earliest(now - timedelta(days=2))
+    assert endpoint.replay_to >= now
+    assert endpoint.replay_all
+
+
+def test_a_deleted_webhook_is_not_revived(account):
+    endpoint = make.make_webhook(account)
+    endpoints.delete(endpoint=endpoint, by=SYSTEM)
+    for status in ("active", "disabled"):
+        assert endpoints.update(endpoint=endpoint, by=SYSTEM, status=status).state == "deleted"
 
 
 def test_a_replay_is_refused_for_what_is_no_longer_kept_and_while_one_runs(account):
