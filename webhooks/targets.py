@@ -1,4 +1,4 @@
-"""Where a delivery may go. Pure rules over addresses and URLs: no database, no network.
+"""Where a delivery may go. Rules over addresses and URLs: no database, no network.
 
 What may be reached is decided twice: literals when the webhook is made and before each sending, names by the addresses
 that they resolve to, of which only those that were checked are dialled (`sender.py`). The list of what is forbidden is
@@ -6,9 +6,13 @@ our own: Python's `is_global` is true for addresses that embed 127.0.0.1.
 """
 
 import re
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
 from typing import Self
 
 from yarl import URL
@@ -31,6 +35,7 @@ LOOPBACK = "loopback"
 _URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[^\s/?#@:\[\]\\%]+)(?::([0-9]{1,5}))?([/?][^\s#\\]*)?")
 _NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)\.?")
 MAX_URL = 2000  # characters
+MEMORY = 30  # seconds that this machine's addresses are remembered
 
 
 class ForbiddenTarget(Exception):
@@ -57,6 +62,9 @@ class Allowed:
             return
         if any(address in network for network in FORBIDDEN):
             raise ForbiddenTarget(f"{address} is not an address on the Internet")
+        # Whatever address it has: what listens here may trust whoever calls from here.
+        if any(address in network for network in own(int(time.monotonic() // MEMORY))):
+            raise ForbiddenTarget(f"{address} is this machine, not a receiver on the Internet")
 
     def check_url(self, text: str) -> URL:
         """The URL as it will be dialled. Raises ForbiddenTarget; whether a name leads somewhere is not asked here."""
@@ -90,6 +98,23 @@ class Allowed:
         if name == "localhost" or name.endswith(".localhost"):
             raise ForbiddenTarget(f"{host} is this machine, not a receiver on the Internet")
         return None
+
+
+@lru_cache(maxsize=1)
+def own(_moment: int) -> list[Network]:
+    """What this machine takes for itself, as Linux tells it; read anew for each moment."""
+    found: list[Network] = []
+    with suppress(FileNotFoundError):
+        for line in Path("/proc/net/fib_trie").read_text().splitlines():  # "|-- 192.0.2.7", then "/32 host LOCAL"
+            words = line.split()
+            if words[0] == "|--":
+                leaf = words[1]
+            elif words[1:] == ["host", "LOCAL"]:
+                found.append(ip_network(leaf + words[0]))
+    with suppress(FileNotFoundError):  # without IPv6
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+        found += [ip_network(bytes.fromhex(line[:32])) for line in lines]
+    return found
 
 
 def _is_here(host: str) -> bool:

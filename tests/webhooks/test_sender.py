@@ -3,12 +3,13 @@
 import asyncio
 import socket
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 import pytest
 
 from core import ids
 from tests.webhooks.receiver import Receiver, Reply
-from webhooks import sender
+from webhooks import sender, targets
 from webhooks.actions.attempts import Claimed, Outcome
 from webhooks.targets import Allowed
 
@@ -129,6 +130,34 @@ def test_what_the_operator_allows_is_dialled_and_its_neighbours_are_not(dialled,
     send("https://inside.example/")
     send("https://10.1.9.9/", "https://10.3.9.9/")
     assert {address[0] for address in dialled} == {"10.1.2.3", "10.1.9.9"}
+
+
+def test_the_addresses_of_this_machine_are_known():
+    mine = [str(network.network_address) for network in targets.own(-1) if network.num_addresses == 1]
+    assert "127.0.0.1" in mine
+    for address in mine:
+        if not address.startswith("fe80:"):  # which name their interface too
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as bound:
+                bound.bind((address, 0))
+
+
+@pytest.mark.parametrize(
+    ("address", "url"), [("8.8.8.8", "https://8.8.8.8/"), ("2606:4700::1", "https://[2606:4700::1]/")]
+)
+def test_a_public_address_of_this_machine_is_dialled_only_where_the_operator_allows_it(
+    dialled, monkeypatch, settings, address, url
+):
+    monkeypatch.setattr(targets, "own", lambda _: [ip_network(address)])
+    resolve_to(monkeypatch, [address])
+    settings.LAMBDA_WEBHOOK_ALLOW = Allowed(loopback=True)
+    refused = send(url, "https://receiver.example/")
+    assert {outcome.error for outcome in refused} == {
+        f"Not sent: {address} is this machine, not a receiver on the Internet."
+    }
+    assert dialled == []
+    settings.LAMBDA_WEBHOOK_ALLOW = Allowed.parse([address])
+    send(url, "https://receiver.example/")
+    assert [found[0] for found in dialled] == [address] * 2
 
 
 def test_loopback_is_reached_by_its_literal_names_over_http_and_by_no_other_name(monkeypatch, settings):
