@@ -1,11 +1,13 @@
 """What forms of every app do alike: tell a verb's refusal beside its field, be sent once, notice another editor."""
 
+import json
 import re
 import time
 from collections.abc import Callable
 from functools import wraps
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
+from zlib import crc32
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -75,23 +77,27 @@ def _again(request: HttpRequest, digest: str) -> HttpResponse:
 class EditForm(forms.Form):
     """A form over a row that others may change as well: the later of two editors is told, and loses nothing typed.
 
-    `row` is the row as it is now. The form carries the version that its reader saw.
+    `row` is the row as it is now. The form carries the version that its reader saw. Where a row also changes by itself,
+    `edited` names the fields that count, so that a machine which comes up meanwhile is no other editor.
     """
 
+    edited: ClassVar[tuple[str, ...]] = ()
     version = forms.IntegerField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, *args: Any, row: Row, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.row = row
-        self.initial["version"] = self.seen(row)
+        self.initial["version"] = self._now()
 
-    def seen(self, row: Row) -> int:
-        """What changes with the row: its version, or a number of what is edited, where the rest changes by itself."""
-        return row.version
+    def _now(self) -> int:
+        if not self.edited:
+            return self.row.version
+        values = {name: getattr(self.row, name) for name in self.edited}
+        return crc32(json.dumps(values, sort_keys=True).encode())
 
     def clean(self) -> dict[str, Any]:
         cleaned = dict(super().clean() or self.cleaned_data)
-        now = self.seen(self.row)
+        now = self._now()
         if cleaned.pop("version", None) not in (None, now):
             data: Any = self.data.copy()
             data[self.add_prefix("version")] = str(now)

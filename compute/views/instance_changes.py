@@ -1,6 +1,5 @@
 """What can be changed of an instance: name, tags and protection, its type, its image."""
 
-import zlib
 from decimal import Decimal
 from typing import Any
 
@@ -19,12 +18,13 @@ from compute.actions import instances
 from compute.models import Instance
 from compute.views.instance_create import Room, TagsField, offers, tag_lines
 from core.errors import LambdaError
-from core.models import Row
 from dashboard.forms import EditForm, explain, once
 from dashboard.pages import find_or_404, show_form
 
 
 class ChangeForm(EditForm):
+    edited = ("name", "tags", "protected")
+
     name = forms.CharField(max_length=100)
     tags = TagsField()
     protected = forms.BooleanField(
@@ -36,11 +36,6 @@ class ChangeForm(EditForm):
     def __init__(self, *args: Any, row: Instance, **kwargs: Any):
         super().__init__(*args, row=row, **kwargs)
         self.initial = {**self.initial, "name": row.name, "tags": tag_lines(row.tags), "protected": row.protected}
-
-    def seen(self, row: Row) -> int:
-        """Of what is edited here alone: a machine that comes up meanwhile is no other editor."""
-        assert isinstance(row, Instance)
-        return zlib.crc32(repr((row.name, sorted(row.tags.items()), row.protected)).encode()) >> 1
 
 
 class Change(LoginRequiredMixin, View):

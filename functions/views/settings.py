@@ -1,6 +1,5 @@
 """What can be changed of a function beside its code, how it is deprecated, and how it is deleted."""
 
-import zlib
 from typing import Any
 
 from django import forms
@@ -11,7 +10,6 @@ from django.shortcuts import redirect, render
 from django.views import View
 
 from core.errors import LambdaError
-from core.models import Row
 from dashboard.calls import Call
 from dashboard.forms import EditForm, explain, once
 from dashboard.pages import show_form
@@ -20,10 +18,12 @@ from functions.models import Function, Runner
 from functions.views.fields import LimitsForm, TagsField, VariablesField, forget_secrets, tag_line, variable_lines
 from functions.views.functions import find, path_of
 
-EDITED = ("name", "runtime", "handler", "memory_mb", "timeout_s", "max_concurrency", "tags")
-
 
 class SettingsForm(LimitsForm, EditForm):
+    edited = (
+        "name", "runtime", "handler", "memory_mb", "timeout_s", "max_concurrency", "tags", "env", "sealed_secrets",
+    )  # fmt: skip
+
     name = forms.CharField(max_length=64)
     runtime = forms.ChoiceField()
     handler = forms.CharField(max_length=128, help_text="File and function: handler in app is app.handler.")
@@ -50,12 +50,6 @@ class SettingsForm(LimitsForm, EditForm):
             "env": variable_lines(row.env),
         }
         self.initial.update(now)
-
-    def seen(self, row: Row) -> int:
-        """Of what is edited here alone: a build that ends meanwhile is no other editor."""
-        assert isinstance(row, Function)
-        edited = [getattr(row, name) for name in EDITED]
-        return zlib.crc32(repr([*edited, sorted(row.env.items()), row.sealed_secrets]).encode()) >> 1
 
     def changes(self, row: Function) -> dict[str, Any]:
         """What `functions.update` takes: variables that are no longer there are removed."""
