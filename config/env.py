@@ -47,8 +47,9 @@ def targets(name: str) -> Allowed:
     """Where webhooks may be sent: see `webhooks/targets.py`."""
     try:
         return Allowed.parse(words(name, []))
-    except ValueError:
-        raise BadEnvironment(name, text(name), "networks such as 10.1.0.0/16, and the word loopback") from None
+    except ValueError as wrong:
+        allowed = f"networks such as 10.1.0.0/16, and the word loopback ({wrong})"
+        raise BadEnvironment(name, text(name), allowed) from None
 
 
 def secret(name: str, directory: Path, *, generate: bool) -> str:

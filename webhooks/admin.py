@@ -1,44 +1,37 @@
-from django.contrib import admin, messages
+from django.contrib import admin
 
 from core.admin import ReadOnly
-from core.errors import LambdaError
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Attempt, Cursor, Delivery, Endpoint
 
 
-class Acting(ReadOnly):
-    """Facts that verbs change."""
-
-    def _each(self, request, queryset, verb):
-        for row in queryset:
-            try:
-                verb(row)
-            except LambdaError as refused:
-                messages.error(request, f"{row}: {refused.message}")
-
-
 @admin.register(Endpoint)
-class EndpointAdmin(Acting):
+class EndpointAdmin(ReadOnly):
     list_display = ["url", "public_id", "account", "state", "failing_since", "failures", "created_at"]
     list_filter = ["state"]
     list_select_related = ["account"]
     search_fields = ["url", "account__name"]
     actions = ["enable", "disable"]
 
-    @admin.action(description="Enable", permissions=["view"])
+    def offers(self, action, row):
+        return row.state == {"enable": "disabled", "disable": "active"}[action]
+
+    @admin.action(description="Enable", permissions=["operate"])
     def enable(self, request, queryset):
-        self._each(
+        self.carry_out(
             request,
             queryset.exclude(state="deleted"),
             lambda row: endpoints.enable(endpoint=row, by=request.user.actor),
+            "It is enabled.",
         )
 
-    @admin.action(description="Disable (what waits is kept)", permissions=["view"])
+    @admin.action(description="Disable (what waits is kept)", permissions=["operate"])
     def disable(self, request, queryset):
-        self._each(
+        self.carry_out(
             request,
             queryset.exclude(state="deleted"),
             lambda row: endpoints.update(endpoint=row, by=request.user.actor, status="disabled"),
+            "It is disabled.",
         )
 
 
@@ -54,7 +47,7 @@ class AttemptInline(admin.TabularInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(Acting):
+class DeliveryAdmin(ReadOnly):
     list_display = ["public_id", "event_type", "endpoint", "state", "attempts", "last_status", "next_attempt_at"]
     list_filter = ["state", "event_type"]
     list_select_related = ["endpoint"]
@@ -62,12 +55,13 @@ class DeliveryAdmin(Acting):
     inlines = [AttemptInline]
     actions = ["send_again"]
 
-    @admin.action(description="Send again", permissions=["view"])
+    @admin.action(description="Send again", permissions=["operate"])
     def send_again(self, request, queryset):
-        self._each(
+        self.carry_out(
             request,
             queryset.select_related("endpoint__account"),
             lambda row: deliveries.redeliver(delivery=row, account=row.endpoint.account, by=request.user.actor),
+            "It is being sent again.",
         )
 
 

@@ -53,6 +53,17 @@ def test_a_value_that_cannot_be_read_says_what_is_allowed(monkeypatch):
         env.choice("A_CHOICE", ("local", "fake"))
 
 
+@pytest.mark.parametrize("wrong", ["localhost", "10.1.2.3/16", "10.1.0.0/33"])
+def test_of_the_networks_that_webhooks_may_reach_the_wrong_one_is_named(monkeypatch, wrong):
+    monkeypatch.setenv("A_LIST", f"loopback, {wrong}, 10.1.0.0/16")
+    with pytest.raises(SystemExit) as refused:
+        env.targets("A_LIST")
+    value, _, told = str(refused.value).partition(" cannot be used: ")
+    assert value.startswith("A_LIST=")
+    assert told.startswith("it must be networks such as 10.1.0.0/16, and the word loopback (")
+    assert wrong in told
+
+
 def test_without_a_url_the_database_is_sqlite_that_never_fails_with_database_is_locked(tmp_path, monkeypatch):
     monkeypatch.delenv("A_URL", raising=False)
     database = env.database("A_URL", tmp_path / "file")
