@@ -5,6 +5,7 @@ The bare family's `RES_` + 10 digits is a bijection of the inventory row's key, 
 gives no count away.
 """
 
+import time
 from datetime import datetime
 from uuid import UUID
 
@@ -30,6 +31,11 @@ def new() -> UUID:
 def earliest(at: datetime) -> UUID:
     """Between every id made before this moment (to the millisecond) and every one made then or later."""
     return UUID(int=int(at.timestamp() * 1000) << 80)
+
+
+def age(key: UUID) -> float:
+    """Seconds since a UUIDv7 was made. One that somebody made up may say anything, also below 0."""
+    return time.time() - (key.int >> 80) / 1000
 
 
 def encode(prefix: str, key: UUID) -> str:

@@ -178,9 +178,9 @@ def ingest(*, cursor: JournalCursor, records: list[dict[str, Any]], after: tuple
 @atomic_write()
 def prune(*, now: datetime) -> int:
     """Forget executions that ended 30 days ago; their hours' sums stay. Answers how many, at most `CHUNK`."""
-    boundary = UUID(int=int((now - KEPT).timestamp() * 1000) << 80)  # a UUIDv7 begins with its time
-    old = list(Execution.objects.filter(pk__lt=boundary).order_by("pk").values_list("pk", flat=True)[:CHUNK])
-    return Execution.objects.filter(pk__in=old)._raw_delete("default") if old else 0
+    old = Execution.objects.filter(pk__lt=ids.earliest(now - KEPT)).order_by("pk")
+    keys = list(old.values_list("pk", flat=True)[:CHUNK])
+    return Execution.objects.filter(pk__in=keys)._raw_delete("default") if keys else 0
 
 
 # --- Inside

@@ -1,6 +1,5 @@
 """`/v1/functions/{id}/executions`, `…/logs` and `…/dead-letters`: what ran, what it printed, and what was given up."""
 
-import time
 from datetime import datetime
 from typing import Annotated, Any, TypedDict
 
@@ -15,6 +14,7 @@ from api.pagination import number
 from api.renderers import Accepted, Answer, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet, one
+from core import ids
 from core.errors import Invalid
 from functions import calls
 from functions.actions import executions
@@ -164,7 +164,7 @@ def _awaited(function: Function, execution: str) -> Execution:
 
     try:
         key = Execution.key(execution)
-        fresh = abs(time.time() - (key.int >> 80) / 1000) < INGEST_PATIENCE  # a UUIDv7 begins with its time in ms
+        fresh = abs(ids.age(key)) < INGEST_PATIENCE
     except ValueError:
         return one(lambda _: None, Execution, execution)
     found = waiting.wait(look, seconds=INGEST_PATIENCE) if fresh else look()

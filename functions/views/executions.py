@@ -1,6 +1,5 @@
 """What a function ran: the list, one execution with its log and error, and the dead letters."""
 
-import time
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,6 +15,7 @@ from django.utils import timezone
 from django.views import View
 from django_htmx.http import HTMX_STOP_POLLING
 
+from core import ids
 from core.errors import LambdaError
 from dashboard.calls import Call
 from functions import calls
@@ -86,8 +86,7 @@ class Detail(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, id: str, execution: str) -> HttpResponse:
         function, key = find(request, id), _key(execution)
         row = Execution.objects.of(function).defer("key_digest", "key_fingerprint").filter(pk=key).first()
-        began = (key.int >> 80) / 1000  # a UUIDv7 begins with its time in ms
-        if row is None and not -INGESTED < time.time() - began < INGESTED:
+        if row is None and abs(ids.age(key)) >= INGESTED:
             raise Http404
         moving = row is None or row.status not in FINAL
         path = f"{path_of(function)}/executions/{execution}"

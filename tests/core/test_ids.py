@@ -1,5 +1,7 @@
 """Public ids: every key has one spelling, and nothing else is an id."""
 
+import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
 
@@ -78,6 +80,12 @@ def test_every_inventory_number_comes_back(key):
     text = ids.encode_number("RES", key)
     assert len(text) == 14
     assert ids.decode_number("RES", text) == key
+
+
+def test_a_key_tells_its_age_whatever_was_made_up():
+    assert abs(ids.age(ids.new())) < 1
+    assert ids.age(ids.earliest(datetime(2026, 1, 1, tzinfo=UTC))) == pytest.approx(time.time() - 1_767_225_600, abs=1)
+    assert ids.age(UUID(int=2**128 - 1)) < 0
 
 
 def test_the_first_inventory_number_is_the_documents():

@@ -5,7 +5,6 @@ It is long because all that can become of an execution stands together.
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 import time_machine
@@ -309,8 +308,7 @@ def test_executions_of_last_month_are_forgotten_and_their_sums_are_not():
         invoke(function)
     tasks.ingest()
     old = Execution.objects.first()
-    month_ago = int((timezone.now() - timedelta(days=31)).timestamp() * 1000)
-    Execution.objects.filter(pk=old.pk).update(id=UUID(int=month_ago << 80 | old.pk.int & (1 << 80) - 1))
+    Execution.objects.filter(pk=old.pk).update(id=ids.earliest(timezone.now() - timedelta(days=31)))
     tasks.prune()
     assert Execution.objects.count() == 1
     assert sum(Rollup.objects.values_list("executions", flat=True)) == 2
