@@ -86,16 +86,16 @@ def _row(note: Note) -> RecentUse:
 
 def _set_last(table: str, found: dict[UUID, list[Note]]) -> None:
     """When, whence and with what each was last used; a late note never overwrites a newer one."""
-    adapt = connection.ops.adapt_datetimefield_value
+    rows = []
+    for key, (first, last) in sorted(found.items()):
+        at = db.moment(_moment(last))
+        rows.append([db.moment(_moment(first)), at, last.ip, _text(last.agent), db.adapted(key), at])
     with connection.cursor() as cursor:
         cursor.executemany(
             f"UPDATE {table} SET first_used_at = COALESCE(first_used_at, %s), "
             "last_used_at = %s, last_used_ip = %s, last_used_agent = %s "
             "WHERE id = %s AND (last_used_at IS NULL OR last_used_at < %s)",
-            [
-                [adapt(_moment(first)), (at := adapt(_moment(last))), last.ip, _text(last.agent), db.adapted(key), at]
-                for key, (first, last) in sorted(found.items())
-            ],
+            rows,
         )
 
 
