@@ -190,10 +190,6 @@ class Instance(Row):
         """What to paste into a terminal; None while there is no address."""
         return ssh_command(self.public_ip, self.ssh_port)
 
-    @property
-    def billing_state(self) -> str:
-        return "billed" if self.metered_from else "free"
-
     def month_to_date_cost(self, now: datetime | None = None) -> Decimal:
         """What it cost since the month began (UTC): closed spans and the one still running, exact to the second."""
         return month_to_date(self.hourly_price, self.metered_from, self.closed_cost, self.cost_month, now)

@@ -56,7 +56,7 @@ def test_each_second_counts_and_none_twice(clock):
 
 def test_a_stopped_instance_costs_nothing_more_and_keeps_what_it_has_cost(clock):
     row = make.make_instance(state="stopped")
-    assert (fresh(row).month_to_date_cost(), fresh(row).billing_state) == (0, "free")
+    assert (fresh(row).month_to_date_cost(), fresh(row).metered_from) == (0, None)
     run_for(clock, row, minutes=30)
     clock.shift(timedelta(days=3))
     run_for(clock, row, minutes=90)
