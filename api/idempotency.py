@@ -75,6 +75,13 @@ def marks(key: str, request: Any) -> tuple[str, str]:
     return digest, sha256(request.META.get("QUERY_STRING", "").encode() + b"\n" + said).hexdigest()
 
 
+def insist_on_same(first: str, fingerprint: str) -> None:
+    """Raises IdempotencyKeyReused where the fingerprint of the key's first request is not this one's."""
+    if first != fingerprint:
+        message = "This Idempotency-Key was used with another request: use a new key for a new request"
+        raise IdempotencyKeyReused(message)
+
+
 def _claim(mine: IdempotencyRecord) -> IdempotencyRecord:
     """The key's record: `mine`, or that of a twin who was first. Waits for one that is not yet committed."""
     try:
@@ -87,10 +94,7 @@ def _claim(mine: IdempotencyRecord) -> IdempotencyRecord:
 
 
 def _replay(found: IdempotencyRecord, key: str, fingerprint: str) -> HttpResponse:
-    if found.fingerprint != fingerprint:
-        raise IdempotencyKeyReused(
-            "This Idempotency-Key was used with another request: use a new key for a new request"
-        )
+    insist_on_same(found.fingerprint, fingerprint)
     response = HttpResponse(_open(key, bytes(found.sealed_body)), content_type="application/json", status=found.status)
     response["Idempotent-Replayed"] = "true"
     return response

@@ -176,10 +176,7 @@ def _call_once(target: Target, event: bytes, digest: str, fingerprint: str) -> H
 
 
 def _replay(row: Execution, fingerprint: str) -> HttpResponse:
-    if row.key_fingerprint != fingerprint:
-        raise idempotency.IdempotencyKeyReused(
-            "This Idempotency-Key was used with another request: use a new key for a new request"
-        )
+    idempotency.insist_on_same(row.key_fingerprint, fingerprint)
     found = waiting.wait(lambda: _ended(row), seconds=TWIN_PATIENCE)
     if found is None:
         raise idempotency.IdempotencyInProgress(
@@ -215,10 +212,7 @@ def _queue(target: Target, event: bytes, marks: tuple[str, str] | None) -> Any:
         raise PayloadTooLarge(message, suggestion="Store it elsewhere and send where it is.")
     digest, fingerprint = marks or (None, "")
     row, mine = executions.accept(target=target, event=event, digest=digest, fingerprint=fingerprint)
-    if not mine and row.key_fingerprint != fingerprint:
-        raise idempotency.IdempotencyKeyReused(
-            "This Idempotency-Key was used with another request: use a new key for a new request"
-        )
+    idempotency.insist_on_same(row.key_fingerprint, fingerprint)
     body = dumps({"execution_id": row.public_id, "status": "queued"})
     answer = HttpResponse(body, content_type="application/json", status=HTTPStatus.ACCEPTED)
     answer["X-Execution-Id"] = row.public_id
