@@ -20,8 +20,6 @@ class Lifecycle:
 
     def __init__(self, transitions: dict[str, set[str]]):
         self.transitions = transitions
-        unknown = set().union(*transitions.values()) - set(transitions)
-        self.final = unknown
 
     def sources(self, to: str) -> list[str]:
         """The states from which `to` can be reached in one step."""

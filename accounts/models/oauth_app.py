@@ -76,10 +76,6 @@ class OAuthApp(Row, AbstractApplication):
             raise NotAllowed(f"Insufficient permissions: the app “{self.name}” is {self.user}'s, not yours")
 
     @property
-    def first_party(self) -> bool:
-        return self.account_id is None
-
-    @property
     def confidential(self) -> bool:
         return bool(self.client_type == CONFIDENTIAL)
 

@@ -10,8 +10,7 @@ from typing import Any, Literal, Protocol
 
 Status = Literal["succeeded", "failed"]
 Trigger = Literal["sync", "async"]
-Cursor = tuple[str, int]  # a segment of the journal, and how many of its bytes have been read
-BEGINNING: Cursor = ("", 0)
+Cursor = tuple[str, int]  # a segment of the journal, and how many of its bytes have been read; ("", 0) to begin with
 MAX_PAYLOAD = 6 * 1024 * 1024  # bytes of an event, and of a result
 
 

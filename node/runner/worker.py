@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MOST_FRAME = (6 << 20) + (1 << 17)  # bytes: a result, its id, a stack
-LAST_WORD_SECONDS = 0.25  # for bwrap to tell the exit code
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: SCM_CREDENTIALS
 READ = 1 << 18
 

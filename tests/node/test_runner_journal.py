@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from functions.drivers.base import BEGINNING, Duplicate, RunnerUnavailable, UnknownRevision
+from functions.drivers.base import Duplicate, RunnerUnavailable, UnknownRevision
 from node.runner.journal import Journal
 from tests.node.agents import processes_mentioning
 
@@ -195,7 +195,7 @@ def test_what_has_been_acknowledged_is_forgotten_and_the_lag_is_none(own_runner)
     revision = runner.deploy(HELLO)
     runner.invoke(revision)
     assert runner.driver.status()["journal_lag_seconds"] > 0
-    records, cursor = runner.driver.journal(BEGINNING, 1000)
+    records, cursor = runner.driver.journal(("", 0), 1000)
     assert len(records) == 2
     runner.driver.ack(cursor)
     assert runner.driver.status()["journal_lag_seconds"] == 0

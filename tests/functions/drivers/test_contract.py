@@ -9,7 +9,7 @@ import pytest
 
 from core import ids
 from functions import archive
-from functions.drivers.base import BEGINNING, Driver, Duplicate, Revision, UnknownRevision
+from functions.drivers.base import Driver, Duplicate, Revision, UnknownRevision
 from functions.drivers.fake import FakeDriver
 from tests.node import agents
 from tests.node.runners import RunnerProcess
@@ -67,7 +67,7 @@ def execution() -> str:
 
 
 def end_of(driver: Driver) -> tuple[str, int]:
-    cursor = BEGINNING
+    cursor = ("", 0)
     while True:
         records, cursor = driver.journal(cursor, 1000)
         if not records:
