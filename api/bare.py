@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 
 from rest_framework.request import Request
 
-from api.filters import COUNTED, Filters
+from api.filters import Filters
 from api.pagination import MAX_LIMIT, MAX_OFFSET, number, part
 from api.renderers import Answer, Page
 from core.errors import Invalid
+from core.models import COUNTED
 
 WINDOW: dict[str, dict[str, Any]] = {
     "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50, "description": "How many at most."},

@@ -6,11 +6,11 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from config import overview
 from core.models import Event
 from dashboard.calls import Call
+from dashboard.pages import show_live
 
 STEPS = ("ssh_key", "api_key", "called", "instance")
 ACTIVITY = 6
@@ -36,12 +36,10 @@ class Home(LoginRequiredMixin, View):
         if request.htmx and part == "newest" and "instances:read" in sees:
             newest, _ = overview.machines(request.account)
             moving = any(row.moving for row in newest)
-            status = 200 if moving else HTMX_STOP_POLLING
-            return render(request, "home/_newest.html", {"instances": newest, "moving": moving}, status=status)
+            return show_live(request, "home/_newest.html", {"instances": newest, "moving": moving}, moving)
         known = overview.facts(request.account)
         if request.htmx and part == "first-call" and "api_keys:read" in sees:
-            status = HTMX_STOP_POLLING if known["called"] else 200
-            return render(request, "home/_first_call.html", {"known": known}, status=status)
+            return show_live(request, "home/_first_call.html", {"known": known}, not known["called"])
         return render(request, "home/home.html", self._context(request, known))
 
     def _context(self, request: HttpRequest, known: dict[str, Any]) -> dict[str, Any]:

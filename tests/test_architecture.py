@@ -34,6 +34,7 @@ DASHBOARD = {
     "charts",
     "palette",
     "forms",
+    "lists",
     "models",
     "pages",
     "styleguide",

@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from accounts.actions import api_keys
 from accounts.models import ApiKey, RecentUse
@@ -23,14 +22,29 @@ from accounts.views.security import GuardedView
 from accounts.views.uses import add_sparks, traffic, usage
 from core.errors import LambdaError
 from core.models import Event
+from dashboard import lists
 from dashboard.calls import Call
 from dashboard.forms import EditForm, explain, once
-from dashboard.pages import find_or_404, show_form
+from dashboard.pages import find_or_404, show_form, show_live
 
 PATH = "/v1/account/api-keys"
 PAGE = 50
 EXPIRY = [("90", "90 days"), ("7", "7 days"), ("30", "30 days"), ("365", "1 year"), ("never", "Never")]
 OVERLAPS = [("24", "After 24 hours"), ("0", "At once"), ("1", "After 1 hour"), ("168", "After 7 days")]
+
+
+class Filters(lists.Filters):
+    """Those that work, or at `?show=ended` those that no longer do."""
+
+    show = forms.CharField(required=False)
+
+    def select(self, rows: Any) -> Any:
+        ended = Q(status_now__in=ENDED)
+        return rows.filter(ended if self.ended else ~ended)
+
+    @property
+    def ended(self) -> bool:
+        return self.data.get("show") == "ended"
 
 
 class AddressesForm(forms.Form):
@@ -63,18 +77,12 @@ class List(LoginRequiredMixin, View):
     scopes = {"GET": "api_keys:read"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        ended = request.GET.get("show") == "ended"
-        number = request.GET.get("page", "1")
-        page = int(number) if number.isdecimal() and 0 < int(number) < 10_000 else 1
-        rows = ApiKey.objects.for_account(request.account).with_status()
-        which = Q(status_now__in=ENDED)
-        rows = rows.filter(which if ended else ~which)
-        found = list(rows[(page - 1) * PAGE : page * PAGE + 1])
-        keys = found[:PAGE]
-        add_sparks(keys)
-        for key in keys:
+        form = Filters(request.GET)
+        part = lists.Numbered(request, ApiKey.objects.for_account(request.account).with_status(), form, PAGE)
+        add_sparks(part.rows)
+        for key in part.rows:
             key.scope_summary = summary(key.scopes)
-        context = {"keys": keys, "ended": ended, "page": page, "more": len(found) > PAGE, "calls": calls()}
+        context = {"keys": part.rows, "part": part, "ended": form.ended, "calls": calls()}
         return render(request, "accounts/api_keys/list.html", context)
 
 
@@ -98,9 +106,8 @@ class Seen(LoginRequiredMixin, View):
 
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         key = find(request, id)
-        context = {"used": key, "url": request.path}
-        status = HTMX_STOP_POLLING if key.first_used_at or not key.works else 200
-        return render(request, "accounts/_seen.html", context, status=status)
+        waiting = key.works and not key.first_used_at
+        return show_live(request, "accounts/_seen.html", {"used": key, "url": request.path}, waiting)
 
 
 class Traffic(LoginRequiredMixin, View):
@@ -111,8 +118,7 @@ class Traffic(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         key = find(request, id)
         context = traffic(key, RecentUse.objects.of(key))
-        status = 200 if key.works else HTMX_STOP_POLLING
-        return render(request, "accounts/api_keys/_traffic.html", context, status=status)
+        return show_live(request, "accounts/api_keys/_traffic.html", context, key.works)
 
 
 class Create(GuardedView):

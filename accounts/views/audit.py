@@ -10,14 +10,15 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.views import View
 
 from accounts.models import Membership
 from core import ids
 from core.events import declared
 from core.models import Event
+from dashboard import lists
 from dashboard.calls import Call
+from dashboard.pages import show_form
 
 PATH = "/v1/account/audit-log"
 PAGE = 50
@@ -25,9 +26,7 @@ KINDS = [("user", "People"), ("api_key", "API keys"), ("api_token", "API tokens"
 DAY = forms.DateInput(attrs={"type": "date"})
 
 
-class Filters(forms.Form):
-    """The names are those of the API's filters, so that one query string serves both."""
-
+class Filters(lists.Filters):
     actor = forms.CharField(required=False, label="Who")
     type = forms.CharField(required=False, label="What", widget=forms.TextInput(attrs={"list": "types"}))
     subject = forms.CharField(required=False, label="To what", max_length=64)
@@ -86,45 +85,38 @@ class Filters(forms.Form):
         return urlencode({name: value for name, value in (given | moments).items() if value})
 
 
+class Entries(lists.Cursor[Event]):
+    def older(self, rows: Any, before: str) -> Any:
+        """In commit order, which is not that of the ids."""
+        try:
+            last = rows.filter(id=Event.key(before)).first()
+        except ValueError:
+            last = None
+        return rows.until(last).exclude(pk=last.pk) if last else rows
+
+
 class Log(LoginRequiredMixin, View):
     scopes = {"GET": "audit:read"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
         form = Filters(request.GET)
-        rows = Event.objects.for_account(request.account)
-        sound = form.is_valid()
-        found = list(_before(form.select(rows), rows, request.GET.get("before", ""))[: PAGE + 1]) if sound else []
-        for event in found:
+        part = Entries(request, Event.objects.for_account(request.account), form, PAGE)
+        for event in part.rows:
             event.subject = event.data.get(f"{event.subject_kind}_id", "")
-        kept = request.GET.copy()
-        kept.pop("before", None)
-        query = form.query() if sound else ""
+        query = "" if form.errors else form.query()
         context = {
-            "form": form,
-            "events": found[:PAGE],
-            "older": found[PAGE - 1] if len(found) > PAGE else None,
-            "paged": "before" in request.GET,
-            "filtered": any(kept.values()),
-            "query": kept.urlencode(),
+            "events": part.rows,
+            "part": part,
             "export": f"{PATH}?{query}{'&' if query else ''}format=ndjson",
             "calls": [Call("Read the log", "GET", f"{PATH}?{query}" if query else PATH)],
             "actors": _actors(request),
             "types": declared(),
         }
-        return render(request, "accounts/audit/log.html", context, status=200 if sound else 422)
+        return show_form(request, "accounts/audit/log.html", form, **context)
 
 
 def matching(pattern: str) -> list[str]:
     return [type for type in declared() if fnmatchcase(type, pattern)]
-
-
-def _before(rows: "QuerySet[Event]", log: "QuerySet[Event]", before: str) -> "QuerySet[Event]":
-    """What came before that event; an unknown one is as good as none."""
-    try:
-        last = log.filter(id=Event.key(before)).first() if before else None
-    except ValueError:
-        last = None
-    return rows.until(last).exclude(pk=last.pk) if last else rows
 
 
 def _actors(request: HttpRequest) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -6,7 +6,6 @@ from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from accounts.actions import oauth_tokens
 from accounts.actions.oauth_tokens import Issued
@@ -20,7 +19,7 @@ from accounts.views.uses import add_sparks, usage
 from core.errors import LambdaError
 from core.models import Event
 from dashboard.forms import explain, once
-from dashboard.pages import find_or_404, show_form
+from dashboard.pages import find_or_404, show_form, show_live
 
 
 class List(LoginRequiredMixin, View):
@@ -58,8 +57,8 @@ class Seen(LoginRequiredMixin, View):
 
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         token = find(request, id)
-        status = HTMX_STOP_POLLING if token.first_used_at or not token.works else 200
-        return render(request, "accounts/_seen.html", {"used": token, "url": request.path}, status=status)
+        waiting = token.works and not token.first_used_at
+        return show_live(request, "accounts/_seen.html", {"used": token, "url": request.path}, waiting)
 
 
 class Create(GuardedView):

@@ -5,7 +5,6 @@ Making one is in `instance_create.py`, changing one in `instance_changes.py`, do
 """
 
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
@@ -16,9 +15,8 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
-from api.filters import COUNTED, HasTag
+from api.filters import HasTag
 from api.renderers import HOURS
 from catalog.models import Region
 from compute.actions import instances
@@ -27,9 +25,10 @@ from compute.drivers.base import DriverError
 from compute.models import Instance
 from compute.models.instance import STATES
 from core.errors import LambdaError
-from core.models import Counter, Event
+from core.models import Event
+from dashboard import lists
 from dashboard.calls import Call
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_form, show_live
 
 PAGE = 50
 SORTS = {"created_at": "pk", "name": "name"}  # those of the API
@@ -42,8 +41,8 @@ FIRST_BOOT = [
 ]
 
 
-class Filters(forms.Form):
-    """The names are those of the API's filters, so that one query string serves both."""
+class Filters(lists.Filters):
+    also = ("sort", "order")
 
     q = forms.CharField(required=False, max_length=100, label="Name", widget=forms.TextInput(attrs={"type": "search"}))
     status = forms.ChoiceField(required=False, label="State")
@@ -93,72 +92,31 @@ class List(LoginRequiredMixin, View):
     def get(self, request: HttpRequest) -> HttpResponse:
         rows = Instance.objects.filter(account=request.account)
         form = Filters(request.GET, regions=list(rows.order_by().values_list("region", flat=True).distinct()))
-        sound = form.is_valid()
-        chosen = form.select(rows) if sound else rows.none()
-        page, (sort, order) = _page(request), _order(request)
+        sort, order = _order(request)
         sign = "-" if order == "desc" else ""
-        ordered = chosen.order_by(*dict.fromkeys([sign + SORTS[sort], f"{sign}pk"])).defer("user_data", "host_key")
-        found = list(ordered[(page - 1) * PAGE : page * PAGE + 1])
-        kept = {name: request.GET[name] for name in (*form.fields, "sort", "order") if request.GET.get(name)}
-        context = _table(request, found[:PAGE], kept, page)
-        if request.htmx:
-            status = 200 if context["moving"] else HTMX_STOP_POLLING
-            return render(request, "compute/instances/_table.html", context, status=status)
-        narrowed = any(request.GET.get(name) for name in form.fields)
-        total = _total(request, chosen, narrowed)
-        context |= {
-            "form": form,
-            "narrowed": narrowed,
-            "total": total,
-            "capped": total > COUNTED,
-            "first": (page - 1) * PAGE + 1,
-            "last": (page - 1) * PAGE + len(context["instances"]),
-            "previous": _address(kept, page=page - 1) if page > 1 else "",
-            "next": _address(kept, page=page + 1) if len(found) > PAGE else "",
-            "calls": [Call("What this page shows", "GET", f"/v1/instances?{urlencode({**kept, 'limit': PAGE})}")],
+        ordered = rows.order_by(*dict.fromkeys([sign + SORTS[sort], f"{sign}pk"])).defer("user_data", "host_key")
+        part = lists.Numbered(request, ordered, form, PAGE, "instance")
+        turned = {name: "desc" if (sort, order) == (name, "asc") else "asc" for name in SORTS}
+        context = {
+            "instances": part.rows,
+            "part": part,
+            "moving": any(row.moving for row in part.rows),
+            "choosing": {"instances:power", "instances:delete"} & request.membership.scopes,
+            "chosen": set(request.GET.getlist("id")),
+            "sort": sort,
+            "order": order,
+            "headers": {name: lists.address(form.kept, sort=name, order=turned[name]) for name in SORTS},
         }
-        return render(request, "compute/instances/list.html", context, status=200 if sound else 422)
-
-
-def _table(request: HttpRequest, rows: list[Instance], kept: dict[str, str], page: int) -> dict[str, Any]:
-    """What the rows need. `kept`: the filters and the order, as the address says them."""
-    sort, order = _order(request)
-    turned = {name: "desc" if (sort, order) == (name, "asc") else "asc" for name in SORTS}
-    return {
-        "instances": rows,
-        "moving": any(row.moving for row in rows),
-        "choosing": {"instances:power", "instances:delete"} & request.membership.scopes,
-        "chosen": set(request.GET.getlist("id")),
-        "poll": _address(kept, page=page),
-        "sort": sort,
-        "order": order,
-        "headers": {name: _address(kept, sort=name, order=turned[name]) for name in SORTS},
-    }
-
-
-def _page(request: HttpRequest) -> int:
-    asked = request.GET.get("page", "")
-    return int(asked) if asked.isdecimal() and 0 < int(asked) < 1_000_000 else 1
+        if request.htmx:
+            return show_live(request, "compute/instances/_table.html", context, context["moving"])
+        shown = Call("What this page shows", "GET", f"/v1/instances{lists.address(form.kept, limit=PAGE)}")
+        return show_form(request, "compute/instances/list.html", form, calls=[shown], **context)
 
 
 def _order(request: HttpRequest) -> tuple[str, str]:
     """What the list is sorted by and in which direction; what is unknown is as good as not asked."""
     sort, order = request.GET.get("sort", ""), request.GET.get("order", "")
     return sort if sort in SORTS else "created_at", order if order in ("asc", "desc") else "desc"
-
-
-def _total(request: HttpRequest, chosen: "QuerySet[Instance]", narrowed: bool) -> int:
-    """How many there are; of a narrowed list at most one more than COUNTED."""
-    if not narrowed:
-        return Counter.of(request.account, "instance")
-    return chosen.order_by().values("pk")[: COUNTED + 1].count()
-
-
-def _address(kept: dict[str, str], **changed: Any) -> str:
-    said = {**kept, **changed}
-    if said.get("page") == 1:
-        del said["page"]
-    return f"?{urlencode(said)}"
 
 
 class Detail(LoginRequiredMixin, View):
@@ -177,8 +135,7 @@ class Detail(LoginRequiredMixin, View):
             **_console(request, row),
         }
         if request.htmx:
-            status = 200 if row.moving else HTMX_STOP_POLLING
-            return render(request, "compute/instances/_live.html", context, status=status)
+            return show_live(request, "compute/instances/_live.html", context, row.moving)
         return render(request, "compute/instances/detail.html", context | {"calls": _calls(row)})
 
 

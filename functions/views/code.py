@@ -13,11 +13,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from core.errors import LambdaError
 from dashboard.calls import Call
 from dashboard.forms import EditForm, once
+from dashboard.pages import show_live
 from functions import archive, calls
 from functions.actions import functions
 from functions.models import Code, Function, FunctionVersion
@@ -82,8 +82,7 @@ class Detail(LoginRequiredMixin, View):
         function = find(request, id)
         context = shown(function, request.GET.get("version", ""))
         if request.htmx:
-            status = 200 if context["moving"] else HTMX_STOP_POLLING
-            return render(request, "functions/functions/_live.html", context, status=status)
+            return show_live(request, "functions/functions/_live.html", context, context["moving"])
         initial = {"source": context["inside"].text or SAMPLES[archive.family(function.runtime)]}
         context |= {"form": CodeForm(row=function, initial=initial), "test": EventForm()}
         return render(request, template, context)

@@ -1,7 +1,6 @@
 """What a function ran: the list, one execution with its log and error, and the dead letters."""
 
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
@@ -13,11 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from core import ids
 from core.errors import LambdaError
+from dashboard import lists
 from dashboard.calls import Call
+from dashboard.pages import show_form, show_live
 from functions import calls
 from functions.actions import executions
 from functions.models import Execution, Function
@@ -29,9 +29,7 @@ INGESTED = 10  # seconds after which every execution has its row
 SHOWN = 64 * 1024  # characters of what was sent or answered
 
 
-class Filters(forms.Form):
-    """The names are those of the API's filters, so that one query string serves both."""
-
+class Filters(lists.Filters):
     status = forms.ChoiceField(required=False, label="State")
     trigger = forms.ChoiceField(
         required=False, label="Invoked", choices=[("", "Any"), ("sync", "Waiting (sync)"), ("async", "Later (async)")]
@@ -53,29 +51,19 @@ class List(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         function = find(request, id)
         form = Filters(request.GET)
-        sound = form.is_valid()
-        rows = _listed(Execution.objects.of(function))
-        chosen = form.select(rows) if sound else rows.none()
-        before = request.GET.get("before", "")
-        if before:
-            chosen = chosen.filter(pk__lt=_key(before))
-        found = list(chosen[: PAGE + 1])
-        kept = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
+        part = lists.Cursor(request, _listed(Execution.objects.of(function)), form, PAGE)
         path = path_of(function)
         context = {
             "function": function,
-            "executions": found[:PAGE],
-            "form": form,
-            "narrowed": bool(kept),
-            "older": f"?{urlencode(kept | {'before': found[PAGE - 1].public_id})}" if len(found) > PAGE else "",
-            "newest": f"?{urlencode(kept)}" if before else "",
+            "executions": part.rows,
+            "part": part,
             "dead": Execution.objects.dead(function).order_by().values("pk")[:1000].count(),
             "calls": [
-                Call("What this page shows", "GET", f"{path}/executions?{urlencode({**kept, 'limit': PAGE})}"),
+                Call("What this page shows", "GET", f"{path}/executions{lists.address(form.kept, limit=PAGE)}"),
                 Call("What it printed", "GET", f"{path}/logs?tail=100"),
             ],
         }
-        return render(request, "functions/executions/list.html", context, status=200 if sound else 422)
+        return show_form(request, "functions/executions/list.html", form, **context)
 
 
 class Detail(LoginRequiredMixin, View):
@@ -104,8 +92,7 @@ class Detail(LoginRequiredMixin, View):
             ],
         }
         if request.htmx:
-            status = 200 if moving else HTMX_STOP_POLLING
-            return render(request, "functions/executions/_live.html", context, status=status)
+            return show_live(request, "functions/executions/_live.html", context, moving)
         return render(request, "functions/executions/detail.html", context)
 
 

@@ -11,14 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from core import ids
 from core.errors import LambdaError
 from core.models import Event
 from dashboard.calls import Call, as_json, colour
 from dashboard.forms import once
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_live
 from webhooks.actions import deliveries
 from webhooks.models import Attempt, Delivery
 from webhooks.models.delivery import TRIES, unsigned
@@ -61,7 +60,7 @@ class Detail(LoginRequiredMixin, View):
             if changed:
                 context |= sent(delivery, chosen)
             template = "webhooks/deliveries/_live.html" if changed else "webhooks/deliveries/_status.html"
-            return render(request, template, context, status=200 if moving else HTMX_STOP_POLLING)
+            return show_live(request, template, context, moving)
         context |= sent(delivery, chosen) | {"calls": _calls(delivery)}
         context["event_id"] = ids.encode(Event.prefix, delivery.event_id)
         return render(request, "webhooks/deliveries/detail.html", context)

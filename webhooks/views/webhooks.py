@@ -6,7 +6,6 @@ one delivery in `deliveries.py`.
 
 from datetime import timedelta
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import messages
@@ -16,14 +15,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
-from django_htmx.http import HTMX_STOP_POLLING
 
 from core.errors import LambdaError
 from core.events import declared
 from core.models import Event
+from dashboard import lists
 from dashboard.calls import Call
 from dashboard.forms import once
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_live
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Delivery, Endpoint
 from webhooks.models.delivery import HEALTH, Health
@@ -57,8 +56,8 @@ class Strip(NamedTuple):
     p95: int | None
 
 
-class Filters(forms.Form):
-    """`type` and `status` are called as the API's filters are."""
+class Filters(lists.Filters):
+    """The API has no `answer`."""
 
     type = forms.ChoiceField(required=False, label="Event")
     status = forms.ChoiceField(required=False, label="Outcome", choices=OUTCOMES)
@@ -82,11 +81,6 @@ class Filters(forms.Form):
         if given["answer"] not in ("", "2xx"):
             rows = rows.filter(Q(state="pending") | Q(state="failed"))  # few, and they have an index
         return rows
-
-    def query(self) -> str:
-        """The same as the API writes it."""
-        given = {name: self.cleaned_data[name] for name in ("type", "status")}
-        return urlencode({**{name: value for name, value in given.items() if value}, "limit": PAGE})
 
 
 class List(LoginRequiredMixin, View):
@@ -112,31 +106,25 @@ class Detail(LoginRequiredMixin, View):
     def get(self, request: HttpRequest, id: str) -> HttpResponse:
         row = find(request, id)
         form = Filters(request.GET)
-        sound = form.is_valid()
-        mine = Delivery.objects.of(row)
-        found = list(_before(form.select(mine), request.GET.get("before", ""))[: PAGE + 1]) if sound else []
-        shown = found[:PAGE]
-        kept = {name: request.GET[name] for name in form.fields if request.GET.get(name)}
+        part = lists.Cursor(request, Delivery.objects.of(row), form, PAGE)
+        moving = not part.previous and bool(row.replay_to or any(_soon(one, row) for one in part.rows))
         context = {
             "webhook": row,
-            "deliveries": shown,
+            "deliveries": part.rows,
+            "part": part,
+            "form": form,
             "strip": strip(Delivery.objects.health([row])[row.pk]),
-            "moving": "before" not in request.GET and (row.replay_to or any(_soon(one, row) for one in shown)),
-            "poll": f"?{urlencode(kept)}",
-            "kept": kept,
+            "moving": moving,
             "now": timezone.now(),
-            "older": f"?{urlencode({**kept, 'before': shown[-1].public_id})}" if len(found) > PAGE else "",
-            "paged": "before" in request.GET,
         }
         if request.htmx:
-            status = 200 if context["moving"] else HTMX_STOP_POLLING
-            return render(request, "webhooks/webhooks/_live.html", context, status=status)
-        context |= {"form": form, "calls": _calls(row, form.query() if sound else "")}
+            return show_live(request, "webhooks/webhooks/_live.html", context, moving)
+        context["calls"] = _calls(row, form)
         if "events:read" in request.membership.scopes:
             context["events"] = (
                 Event.objects.for_account(request.account).filter(subject_id=row.pk).exclude(type="webhook.test")[:8]
             )
-        return render(request, "webhooks/webhooks/detail.html", context, status=200 if sound else 422)
+        return render(request, "webhooks/webhooks/detail.html", context, status=422 if form.errors else 200)
 
 
 class Test(LoginRequiredMixin, View):
@@ -193,26 +181,19 @@ def strip(health: Health) -> Strip:
     return Strip([(tone, "".join(at)) for tone, at in places.items()], words, rate, tone, health.p50_ms, health.p95_ms)
 
 
-def _before(rows: "QuerySet[Delivery]", last: str) -> "QuerySet[Delivery]":
-    """What is older than that delivery; an unknown one is as good as none."""
-    try:
-        return rows.filter(pk__lt=Delivery.key(last)) if last else rows
-    except ValueError:
-        return rows
-
-
 def _soon(delivery: Delivery, row: Endpoint) -> bool:
     """Whether something is about to happen to it."""
     due = delivery.next_attempt_at
     return delivery.state == "pending" and row.state == "active" and due is not None and due < timezone.now() + LIVE
 
 
-def _calls(row: Endpoint, query: str) -> list[Call]:
+def _calls(row: Endpoint, form: Filters) -> list[Call]:
     path = f"{PATH}/{row.public_id}"
+    query = lists.address({name: value for name, value in form.kept.items() if name != "answer"}, limit=PAGE)
     start = f"{timezone.now() - timedelta(days=1):%Y-%m-%dT%H:00:00Z}"
     return [
         Call("Get this webhook", "GET", path),
-        Call("List its deliveries", "GET", f"{path}/deliveries?{query}" if query else f"{path}/deliveries"),
+        Call("List its deliveries", "GET", f"{path}/deliveries{query}"),
         Call("Send a test event", "POST", f"{path}/test"),
         Call("Send again what did not arrive", "POST", f"{path}/replay", {"from": start, "only_undelivered": True}),
         Call("Rotate the secret", "POST", f"{path}/rotate-secret", {"overlap_hours": 24}),

@@ -159,11 +159,9 @@ def test_a_long_list_has_pages(account, alice):
     for number in range(52):
         make.make_key(account, name=f"key {number}")
     first = alice.get("/settings/api-keys")
-    assert (len(first.context["keys"]), first.context["more"]) == (50, True)
+    assert (len(first.context["keys"]), first.context["part"].next) == (50, "?page=2")
     second = alice.get("/settings/api-keys?page=2")
-    assert (len(second.context["keys"]), second.context["more"]) == (2, False)
-    for odd in ("0", "-1", "x", "9" * 30):
-        assert alice.get(f"/settings/api-keys?page={odd}").context["page"] == 1
+    assert (len(second.context["keys"]), second.context["part"].next) == (2, "")
 
 
 def test_every_settings_page_takes_few_queries_whatever_there_is(account, alice, django_assert_max_num_queries):

@@ -87,11 +87,11 @@ def test_a_long_list_has_pages_that_keep_the_filters(account, alice, monkeypatch
     first = alice.get("/instances?q=web&sort=name&order=asc")
     assert names(first) == ["web-0", "web-1"]
     assert "1–2 of 5" in shown(first)
-    second = alice.get(f"/instances{first.context['next']}")
+    second = alice.get(f"/instances{first.context['part'].next}")
     assert names(second) == ["web-2", "web-3"]
-    last = alice.get(f"/instances{second.context['next']}")
-    assert (names(last), last.context["next"]) == (["web-4"], "")
-    assert names(alice.get(f"/instances{last.context['previous']}")) == ["web-2", "web-3"]
+    last = alice.get(f"/instances{second.context['part'].next}")
+    assert (names(last), last.context["part"].next) == (["web-4"], "")
+    assert names(alice.get(f"/instances{last.context['part'].previous}")) == ["web-2", "web-3"]
 
 
 def test_the_list_follows_what_moves_without_forgetting_what_is_ticked(account, alice):
