@@ -1,4 +1,4 @@
-"""`/healthz` (this process answers) and `/readyz` (everything needed to serve an instance is there). No key needed."""
+"""`/healthz` (this process answers) and `/readyz` (all that instances and functions need is there). No key needed."""
 
 import time
 from datetime import timedelta
@@ -11,11 +11,12 @@ from django.utils import timezone
 from redis import RedisError
 
 from compute.models import Node
+from functions.models import Runner
 from webhooks.models.cursor import HEARTBEAT as DISPATCHER
 
 HEARTBEAT = "worker-heartbeat"
 HEARTBEAT_AGE = 20  # seconds without a beat until the worker counts as gone; it beats each 5 s
-NODE_AGE = timedelta(seconds=60)  # longer than the sweep waits for an agent that restarts
+NODE_AGE = timedelta(seconds=60)  # also the runner's: longer than a sweep waits for one that restarts
 
 _migrated = False
 
@@ -28,7 +29,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     """200, or 503 with what is missing: {"status": "not ready", "missing": {"worker": "…"}}."""
     problems = {"database": database(), "worker": worker(), "dispatcher": dispatcher()}
     if not problems["database"]:  # where it is read from
-        problems["node"] = node()
+        problems |= {"node": node(), "runner": runner()}
     missing = {part: problem for part, problem in problems.items() if problem}
     if missing:
         return JsonResponse({"status": "not ready", "missing": missing}, status=503)
@@ -71,10 +72,19 @@ def _heard(who: str, heartbeat: str) -> str:
 
 
 def node() -> str:
-    """From the row that the sweep writes each 5 s, as launching goes by it too; a probe starts a sandbox."""
-    seen = Node.objects.first()
-    if seen is None:
-        return "the node agent has not been seen yet"
-    if timezone.now() - seen.seen_at > NODE_AGE:
-        return f"the node agent was last seen at {seen.seen_at:%H:%M:%S} UTC"
-    return "" if seen.ok else f"{seen.reason} {seen.remedy}".strip()
+    row = Node.objects.first()
+    return _seen("node agent", row, f"{row.reason} {row.remedy}".strip() if row else "")
+
+
+def runner() -> str:
+    row = Runner.objects.first()
+    return _seen("function runner", row, row.reason if row else "")
+
+
+def _seen(who: str, row: Node | Runner | None, trouble: str) -> str:
+    """From the row that a sweep writes each 5 s, as requests go by it too; a probe starts a sandbox."""
+    if row is None:
+        return f"the {who} has not been seen yet"
+    if timezone.now() - row.seen_at > NODE_AGE:
+        return f"the {who} was last seen at {row.seen_at:%H:%M:%S} UTC"
+    return "" if row.ok else trouble

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from compute.models import Node
 from config import health, tasks
+from functions.models import Runner
 
 
 @pytest.fixture(autouse=True)
@@ -18,14 +19,15 @@ def everything_runs(monkeypatch, request):
     cache.set(health.DISPATCHER, time.time())
     if "django_db" in request.keywords:
         request.getfixturevalue("db")
-        Node.objects.update_or_create(name="local", defaults={"ok": True, "seen_at": timezone.now()})
+        for model in (Node, Runner):
+            model.objects.update_or_create(name="local", defaults={"ok": True, "seen_at": timezone.now()})
     monkeypatch.setattr(health, "_migrated", False)
     yield
     cache.delete_many([health.HEARTBEAT, health.DISPATCHER])
 
 
 @pytest.mark.django_db
-def test_ready_when_database_worker_and_node_answer(client):
+def test_ready_when_all_parts_answer(client):
     response = client.get("/readyz")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
@@ -70,11 +72,22 @@ def test_a_node_that_cannot_run_instances_says_why_and_how_to_mend_it(client):
 
 
 @pytest.mark.django_db
-def test_a_node_that_was_not_seen_for_a_minute_or_never_is_missing(client):
-    Node.objects.update(seen_at=timezone.now() - health.NODE_AGE - timedelta(seconds=1))
-    assert "was last seen at" in client.get("/readyz").json()["missing"]["node"]
-    Node.objects.all().delete()
-    assert client.get("/readyz").json()["missing"]["node"] == "the node agent has not been seen yet"
+def test_a_runner_that_cannot_run_functions_says_why(client):
+    Runner.objects.update(ok=False, reason="The function runner is not running.")
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["missing"] == {"runner": "The function runner is not running."}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("model", "part", "who"), [(Node, "node", "node agent"), (Runner, "runner", "function runner")]
+)
+def test_what_was_not_seen_for_a_minute_or_never_is_missing(client, model, part, who):
+    model.objects.update(seen_at=timezone.now() - health.NODE_AGE - timedelta(seconds=1))
+    assert client.get("/readyz").json()["missing"][part].startswith(f"the {who} was last seen at")
+    model.objects.all().delete()
+    assert client.get("/readyz").json()["missing"] == {part: f"the {who} has not been seen yet"}
 
 
 def test_alive_needs_no_database(client):
