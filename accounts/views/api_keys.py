@@ -25,7 +25,7 @@ from core.models import Event
 from dashboard import lists
 from dashboard.calls import Call
 from dashboard.forms import EditForm, explain, once
-from dashboard.pages import find_or_404, show_form, show_live
+from dashboard.pages import Question, find_or_404, show_form, show_live
 
 PATH = "/v1/account/api-keys"
 PAGE = 50
@@ -210,20 +210,17 @@ class Rotate(GuardedView):
         return reveal(request, key, secret, replaced=find(request, id))
 
 
-class Revoke(LoginRequiredMixin, View):
+class Revoke(Question):
     scopes = {"GET": "api_keys:write"}
+    template, called, after = "accounts/api_keys/revoke.html", "key", "accounts:api_keys"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        return render(request, "accounts/api_keys/revoke.html", {"key": find(request, id)})
+    def find(self, request: HttpRequest, id: str) -> ApiKey:
+        return find(request, id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        try:
-            key = api_keys.revoke(key=managed(request, id), by=request.by)
-        except LambdaError as refused:
-            messages.error(request, refused.message)
-        else:
-            messages.success(request, f"“{key.name}” is revoked and no longer works.")
-        return redirect("accounts:api_keys")
+    def act(self, request: HttpRequest, row: ApiKey) -> str:
+        row.insist_on_manager(request.membership.user, request.membership.scopes)
+        api_keys.revoke(key=row, by=request.by)
+        return f"“{row.name}” is revoked and no longer works."
 
 
 def find(request: HttpRequest, id: str) -> ApiKey:

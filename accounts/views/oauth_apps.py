@@ -18,7 +18,7 @@ from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
 from dashboard.forms import explain, once
-from dashboard.pages import find_or_404, show_form
+from dashboard.pages import Question, find_or_404, show_form
 
 
 class AppForm(PermissionsForm):
@@ -95,21 +95,17 @@ class Rotate(GuardedView):
         return reveal(request, app, secret)
 
 
-class Delete(LoginRequiredMixin, View):
+class Delete(Question):
     scopes = {"GET": "api_keys:write"}
+    template, called, after = "accounts/oauth_apps/delete.html", "app", "accounts:oauth_apps"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        return render(request, "accounts/oauth_apps/delete.html", {"app": find(request, id)})
+    def find(self, request: HttpRequest, id: str) -> OAuthApp:
+        return find(request, id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        try:
-            app = managed(request, id)
-            oauth_apps.delete(app=app, by=request.by)
-        except LambdaError as refused:
-            messages.error(request, refused.message)
-        else:
-            messages.success(request, f"“{app.name}” is deleted, and its tokens no longer work.")
-        return redirect("accounts:oauth_apps")
+    def act(self, request: HttpRequest, row: OAuthApp) -> str:
+        row.insist_on_manager(request.membership.user, request.membership.scopes)
+        oauth_apps.delete(app=row, by=request.by)
+        return f"“{row.name}” is deleted, and its tokens no longer work."
 
 
 def find(request: HttpRequest, id: str) -> OAuthApp:

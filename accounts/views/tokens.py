@@ -1,10 +1,9 @@
 """Account Settings → API Tokens: list, one and its use, generate (shown once), revoke. Apps that were let in, too."""
 
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views import View
 
 from accounts.actions import oauth_tokens
@@ -19,7 +18,7 @@ from accounts.views.uses import add_sparks, usage
 from core.errors import LambdaError
 from core.models import Event
 from dashboard.forms import explain, once
-from dashboard.pages import find_or_404, show_form, show_live
+from dashboard.pages import Question, find_or_404, show_form, show_live
 
 
 class List(LoginRequiredMixin, View):
@@ -91,22 +90,17 @@ class Create(GuardedView):
         return show_form(request, "accounts/tokens/create.html", form, in_words=form.in_words(), **lives)
 
 
-class Revoke(LoginRequiredMixin, View):
+class Revoke(Question):
     scopes = {"GET": "api_keys:write"}
+    template, called, after = "accounts/tokens/revoke.html", "token", "accounts:tokens"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        return render(request, "accounts/tokens/revoke.html", {"token": find(request, id)})
+    def find(self, request: HttpRequest, id: str) -> OAuthToken:
+        return find(request, id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        token = find(request, id)
-        try:
-            token.insist_on_manager(request.membership.user, request.membership.scopes)
-            oauth_tokens.revoke(token=token, by=request.by)
-        except LambdaError as refused:
-            messages.error(request, refused.message)
-        else:
-            messages.success(request, f"“{token.name}” is revoked and no longer works.")
-        return redirect("accounts:tokens")
+    def act(self, request: HttpRequest, row: OAuthToken) -> str:
+        row.insist_on_manager(request.membership.user, request.membership.scopes)
+        oauth_tokens.revoke(token=row, by=request.by)
+        return f"“{row.name}” is revoked and no longer works."
 
 
 def find(request: HttpRequest, id: str) -> OAuthToken:

@@ -28,7 +28,7 @@ from core.errors import LambdaError
 from core.models import Event
 from dashboard import lists
 from dashboard.calls import Call
-from dashboard.pages import find_or_404, show_form, show_live
+from dashboard.pages import Question, find_or_404, show_form, show_live
 
 PAGE = 50
 SORTS = {"created_at": "pk", "name": "name"}  # those of the API
@@ -165,27 +165,17 @@ class Power(LoginRequiredMixin, View):
         return redirect("compute:instance", id=id)
 
 
-class Delete(LoginRequiredMixin, View):
-    """Deleting takes typing the instance's name."""
-
+class Delete(Question):
     scopes = {"GET": "instances:delete"}
+    template, called, typed = "compute/instances/delete.html", "instance", "name"
+    after, back = "compute:instances", "compute:instance"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        row = find_or_404(Instance.objects.for_account(request.account), id)
-        return render(request, "compute/instances/delete.html", {"instance": row})
+    def find(self, request: HttpRequest, id: str) -> Instance:
+        return find_or_404(Instance.objects.for_account(request.account).select_related("account__plan"), id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        row = find_or_404(Instance.objects.for_account(request.account).select_related("account__plan"), id)
-        if request.POST.get("confirm", "").strip() != row.name:
-            context = {"instance": row, "error": f"Type the name exactly: {row.name}"}
-            return render(request, "compute/instances/delete.html", context, status=422)
-        try:
-            instances.delete(instance=row, by=request.by)
-        except LambdaError as refused:
-            messages.error(request, refused.message)
-            return redirect("compute:instance", id=id)
-        messages.success(request, f"“{row.name}” is being deleted.")
-        return redirect("compute:instances")
+    def act(self, request: HttpRequest, row: Instance) -> str:
+        instances.delete(instance=row, by=request.by)
+        return f"“{row.name}” is being deleted."
 
 
 def _calls(row: Instance) -> list[Call]:

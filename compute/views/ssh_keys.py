@@ -11,7 +11,7 @@ from compute.actions import ssh_keys
 from compute.models import SshKey
 from core.errors import LambdaError
 from dashboard.forms import explain, once
-from dashboard.pages import find_or_404
+from dashboard.pages import Question, find_or_404
 
 
 class SshKeyForm(forms.Form):
@@ -63,15 +63,13 @@ class Create(LoginRequiredMixin, View):
         return response
 
 
-class Remove(LoginRequiredMixin, View):
+class Remove(Question):
     scopes = {"GET": "ssh_keys:write"}
+    template, called, after = "compute/ssh_keys/remove.html", "key", "compute:ssh_keys"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        key = find_or_404(SshKey.objects.for_account(request.account), id)
-        return render(request, "compute/ssh_keys/remove.html", {"key": key})
+    def find(self, request: HttpRequest, id: str) -> SshKey:
+        return find_or_404(SshKey.objects.for_account(request.account).select_related("account"), id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        key = find_or_404(SshKey.objects.for_account(request.account).select_related("account"), id)
-        ssh_keys.remove(key=key, by=request.by)
-        messages.success(request, f"“{key.name}” is removed.")
-        return redirect("compute:ssh_keys")
+    def act(self, request: HttpRequest, row: SshKey) -> str:
+        ssh_keys.remove(key=row, by=request.by)
+        return f"“{row.name}” is removed."

@@ -6,13 +6,13 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views import View
 
 from core.errors import LambdaError
 from dashboard.calls import Call
 from dashboard.forms import EditForm, explain, once
-from dashboard.pages import show_form
+from dashboard.pages import Question, show_form
 from functions.actions import functions
 from functions.models import Function, Runner
 from functions.views.fields import LimitsForm, TagsField, VariablesField, forget_secrets, tag_line, variable_lines
@@ -132,24 +132,14 @@ class Deprecate(LoginRequiredMixin, View):
         return show_form(request, self.template, form, function=row)
 
 
-class Delete(LoginRequiredMixin, View):
-    """Deleting takes typing the function's name."""
-
+class Delete(Question):
     scopes = {"GET": "functions:write"}
-    template = "functions/functions/delete.html"
+    template, called, typed = "functions/functions/delete.html", "function", "name"
+    after, back = "functions:functions", "functions:function"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        return render(request, self.template, {"function": find(request, id)})
+    def find(self, request: HttpRequest, id: str) -> Function:
+        return find(request, id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        row = find(request, id)
-        if request.POST.get("confirm", "").strip() != row.name:
-            context = {"function": row, "error": f"Type the name exactly: {row.name}"}
-            return render(request, self.template, context, status=422)
-        try:
-            functions.delete(function=row, by=request.by)
-        except LambdaError as refused:
-            messages.error(request, refused.message)
-            return redirect("functions:function", id=id)
-        messages.success(request, f"“{row.name}” is being deleted.")
-        return redirect("functions:functions")
+    def act(self, request: HttpRequest, row: Function) -> str:
+        functions.delete(function=row, by=request.by)
+        return f"“{row.name}” is being deleted."

@@ -22,7 +22,7 @@ from core.models import Event
 from dashboard import lists
 from dashboard.calls import Call
 from dashboard.forms import once
-from dashboard.pages import find_or_404, show_live
+from dashboard.pages import Question, find_or_404, show_live
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Delivery, Endpoint
 from webhooks.models.delivery import HEALTH, Health
@@ -142,22 +142,17 @@ class Test(LoginRequiredMixin, View):
         return redirect("webhooks:delivery", id=delivery.public_id)
 
 
-class Delete(LoginRequiredMixin, View):
-    """Deleting takes typing the receiver's host."""
-
+class Delete(Question):
     scopes = {"GET": "webhooks:write"}
+    template, called, typed = "webhooks/webhooks/delete.html", "webhook", "host"
+    after = "webhooks:webhooks"
 
-    def get(self, request: HttpRequest, id: str) -> HttpResponse:
-        return render(request, "webhooks/webhooks/delete.html", {"webhook": find(request, id)})
+    def find(self, request: HttpRequest, id: str) -> Endpoint:
+        return find(request, id)
 
-    def post(self, request: HttpRequest, id: str) -> HttpResponse:
-        row = find(request, id)
-        if request.POST.get("confirm", "").strip() != row.name:
-            context = {"webhook": row, "error": f"Type the host exactly: {row.name}"}
-            return render(request, "webhooks/webhooks/delete.html", context, status=422)
+    def act(self, request: HttpRequest, row: Endpoint) -> str:
         endpoints.delete(endpoint=row, by=request.by)
-        messages.success(request, f"The webhook to {row.name} is deleted.")
-        return redirect("webhooks:webhooks")
+        return f"The webhook to {row.name} is deleted."
 
 
 def find(request: HttpRequest, id: str) -> Endpoint:

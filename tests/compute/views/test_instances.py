@@ -94,6 +94,7 @@ def test_deleting_takes_typing_the_name(account, alice):
     assert alice.get(path).status_code == 200
     page = alice.post(path, {"confirm": "preciou"})
     assert page.status_code == 422
+    assert "Type the name exactly: precious" in shown(page)
     assert Instance.objects.get().state == "running"
     assert alice.post(path, {"confirm": "precious"})["Location"] == "/instances"
     assert Instance.objects.get().state == "deleting"
