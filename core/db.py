@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import cache, lru_cache
 from pathlib import Path
@@ -72,7 +72,7 @@ class _FairLock:
 
     def __init__(self) -> None:
         self._file: int | None = None
-        if connection.vendor == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
+        if vendor() == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
             path = Path(f"{connection.settings_dict['NAME']}.write-lock")
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             began = time.monotonic()
@@ -88,6 +88,13 @@ class _FairLock:
 
 
 # --- Hot statements
+
+
+@cache
+def vendor() -> str:
+    """The database's kind: a process has one, and asking a connection costs a look into the thread's own each time."""
+    return connection.vendor
+
 
 M = TypeVar("M", bound=models.Model)
 Column: TypeAlias = "models.Field[Any, Any]"
@@ -114,7 +121,7 @@ def values(
     if not found:
         return []
     by_column = list(zip(*found, strict=True))  # a column at once: one `map` is cheaper than a loop over cells
-    for position, convert in _conversions(model, without, connection.vendor):
+    for position, convert in _conversions(model, without, vendor()):
         by_column[position] = [None if value is None else convert(value) for value in by_column[position]]  # type: ignore[call-overload]
     return list(zip(*by_column, strict=True))
 
@@ -149,7 +156,7 @@ def _fields(model: type[models.Model], without: frozenset[str]) -> list[Column]:
 
 def _column(field: Column, alias: str) -> str:
     """An expression has no declared type: so Django's slower parser of times stays out, and the zone comes along."""
-    aware = connection.vendor == "sqlite" and isinstance(field, models.DateTimeField)
+    aware = vendor() == "sqlite" and isinstance(field, models.DateTimeField)
     return f"{alias}.{field.column} || '+00:00'" if aware else f"{alias}.{field.column}"
 
 
@@ -185,12 +192,12 @@ def _converter(field: Column, vendor: str) -> Callable[[Any], Any] | None:
 
 def adapted(value: Any) -> Any:
     """A parameter as the database's driver takes it: SQLite keeps a UUID as 32 hex digits."""
-    return value.hex if isinstance(value, UUID) and connection.vendor == "sqlite" else value
+    return value.hex if isinstance(value, UUID) and vendor() == "sqlite" else value
 
 
 def moment(value: datetime) -> Any:
     """A time as the database's driver takes it: SQLite keeps text, in UTC."""
-    return connection.ops.adapt_datetimefield_value(value)
+    return str(value.astimezone(UTC).replace(tzinfo=None)) if vendor() == "sqlite" else value
 
 
 def insert(row: M) -> M:

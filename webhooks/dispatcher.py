@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from django.core.cache import cache
@@ -47,8 +47,7 @@ BEAT = 5.0  # seconds between two signs of life
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """A claimed delivery with the body it will have, until `expires` (monotonic seconds)."""
 
     claimed: Claimed
@@ -211,7 +210,7 @@ class Dispatcher:
             if lane.waiting and key not in turn.endpoints:
                 self._give_back(lane)  # it was disabled or deleted
             elif lane.waiting:
-                self._pump(lane)
+                self._start(lane)
             elif not lane.flying and not lane.silent and not lane.in_queue:
                 del self.lanes[key]
 
@@ -219,22 +218,35 @@ class Dispatcher:
         self.unsent += [item.claimed for item in lane.waiting]
         lane.waiting.clear()
 
-    def _pump(self, lane: Lane) -> None:
-        """Start what the lane has waiting, as far as there are sockets; else it queues for one behind the others."""
-        while lane.waiting and lane.flying < IN_FLIGHT:
+    def _start(self, lane: Lane) -> None:
+        """As many senders as the lane may have. Where there is no socket for one, it queues behind the others."""
+        for _ in range(min(len(lane.waiting), IN_FLIGHT - lane.flying)):
             if self.flying >= SOCKETS:
                 if not lane.in_queue:
                     lane.in_queue = True
                     self.queue.append(lane)
                 return
-            item = lane.waiting.popleft()
-            if time.monotonic() > item.expires:
-                continue  # its claim is about to end: it comes due again
             lane.flying += 1
             self.flying += 1
-            task = asyncio.create_task(self._send(lane, item))
+            task = asyncio.create_task(self._serve(lane))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+
+    async def _serve(self, lane: Lane) -> None:
+        """Send what the lane has waiting, one after the other, until others queue for the socket."""
+        try:
+            while lane.waiting:
+                item = lane.waiting.popleft()
+                if time.monotonic() < item.expires:  # else its claim is about to end: it comes due again
+                    await self._send(lane, item)
+                if self.queue:
+                    break
+        finally:
+            lane.flying -= 1
+            self.flying -= 1
+        if self.queue:
+            self._start_next()
+            self._start(lane)
 
     async def _send(self, lane: Lane, item: Item) -> None:
         at = timezone.now()
@@ -248,25 +260,18 @@ class Dispatcher:
             **signed.headers,
         }
         outcome = Outcome(item.claimed, at, lane.endpoint.url, headers, signed.signature, jitter=random.random())  # noqa: S311
-        try:
-            await attempt(self.session, outcome, signed.body)
-        finally:
-            lane.flying -= 1
-            self.flying -= 1
+        await attempt(self.session, outcome, signed.body)
         self.finished.append(outcome)
         if not outcome.delivered:
             self._give_back(lane)  # whoever fails keeps no queue
         lane.silent = lane.silent + 1 if outcome.status is None else 0
         if lane.silent >= SILENT:
             lane.rests_until = time.monotonic() + PROBE_EVERY
-        if self.queue:
-            self._start_next()
-        self._pump(lane)
 
     def _start_next(self) -> None:
         lane = self.queue.popleft()
         lane.in_queue = False
-        self._pump(lane)
+        self._start(lane)
 
 
 def _guarded(work: Callable[[], T]) -> T | None:

@@ -66,7 +66,7 @@ def open_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         auto_decompress=False,
-        skip_auto_headers={"Accept-Encoding"},
+        headers={"Accept-Encoding": "identity"},
         timeout=aiohttp.ClientTimeout(total=None),
     )
 
@@ -81,7 +81,8 @@ async def attempt(session: aiohttp.ClientSession, outcome: Outcome, body: bytes)
                 outcome.duration_ms = _milliseconds(begun)
                 outcome.status = answer.status
                 outcome.response_headers = _kept_headers(answer)
-                outcome.wish = _wish(answer.headers.get("Retry-After", ""))
+                if "Retry-After" in answer.headers:
+                    outcome.wish = _wish(answer.headers["Retry-After"])
                 await _read(answer, outcome)
     except TimeoutError:
         # Once there is a status it decides, however long the rest of the answer takes.
@@ -112,11 +113,11 @@ async def _read(answer: aiohttp.ClientResponse, outcome: Outcome) -> None:
 def _kept_headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
     found: dict[str, str] = {}
     room = KEPT_BYTES
-    for name, value in answer.headers.items():
+    for name, value in answer.raw_headers:
         room -= len(name) + len(value)
         if room < 0:
             break
-        found[str(name)] = _text(value.encode("utf-8", "surrogateescape"))
+        found[_text(name)] = _text(value)
     return found
 
 

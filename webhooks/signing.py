@@ -10,9 +10,8 @@ import binascii
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -22,8 +21,7 @@ EXACT = 2**53  # beyond it JavaScript's numbers are no longer exact
 _INTEGER_LIKE = re.compile(r"0|[1-9][0-9]*")
 
 
-@dataclass(frozen=True)
-class Signed:
+class Signed(NamedTuple):
     """One delivery: the bytes of its body, `sha256=…` as in the body, and the headers that depend on both."""
 
     body: bytes

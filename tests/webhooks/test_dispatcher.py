@@ -230,6 +230,22 @@ def test_a_receiver_that_never_answers_is_cut_off_and_soon_only_probed(account, 
     assert "no answer within" in Attempt.objects.filter(delivery__endpoint=slow).first().error
 
 
+def test_endpoints_take_turns_where_sockets_are_scarce(account, monkeypatch):
+    monkeypatch.setattr(module, "SOCKETS", 1)
+    order = []
+    with (
+        Receiver(lambda _: order.append("one") or Reply()) as one,
+        Receiver(lambda _: order.append("two") or Reply()) as two,
+    ):
+        listen(account, one, events=["ssh_key.*"])
+        listen(account, two, events=["ssh_key.*"])
+        for number in range(4):
+            make.make_ssh_key(account, name=f"key {number}", generate=True)
+        with dispatching():
+            until(lambda: len(order) == 8)
+    assert set(order[:4]) == {"one", "two"}
+
+
 def test_a_disabled_webhook_gets_nothing_and_what_waited_when_it_is_enabled_again(account):
     with Receiver() as receiver, Receiver() as witness:
         endpoint, _ = listen(account, receiver, events=["ssh_key.*"])

@@ -7,7 +7,7 @@ Hand-written statements, because a dispatcher does these a thousand times a seco
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -26,8 +26,7 @@ GONE = 410
 LONGEST_WISH = 86400  # seconds of a Retry-After that are honoured
 
 
-@dataclass(frozen=True)
-class Claimed:
+class Claimed(NamedTuple):
     """One delivery that a dispatcher may attempt now. `tries` are left, this one included."""
 
     id: UUID
@@ -93,7 +92,7 @@ _CLAIM = """
 UPDATE webhooks_delivery SET lease = %s, next_attempt_at = %s WHERE id IN (
     SELECT id FROM webhooks_delivery WHERE endpoint_id = %s AND state = 'pending' AND next_attempt_at <= %s
     ORDER BY next_attempt_at, id LIMIT %s {lock}
-) RETURNING id, endpoint_id, event_seq, sequence, tries, attempts
+) RETURNING id, event_seq, sequence, tries, attempts
 """
 
 
@@ -108,17 +107,17 @@ def due() -> list[UUID]:
 def claim(*, rooms: Mapping[UUID, int]) -> list[Claimed]:
     """Take the oldest due deliveries, of each endpoint as many as there is room for: the caller's, for LEASE."""
     now, lease = timezone.now(), ids.new()
-    skip = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+    skip = "FOR UPDATE SKIP LOCKED" if db.vendor() == "postgresql" else ""
     found = []
+    until = db.moment(now + LEASE)
     with connection.cursor() as cursor:
         for endpoint_id, room in list(rooms.items())[:LANES]:
-            until = db.moment(now + LEASE)
             cursor.execute(
                 _CLAIM.format(lock=skip), [db.adapted(lease), until, db.adapted(endpoint_id), db.moment(now), room]
             )
             found += [
-                Claimed(_key(id), _key(endpoint), seq, sequence, tries, attempts, lease)
-                for id, endpoint, seq, sequence, tries, attempts in cursor.fetchall()
+                Claimed(_key(id), endpoint_id, seq, sequence, tries, attempts, lease)
+                for id, seq, sequence, tries, attempts in cursor.fetchall()
             ]
     return sorted(found, key=lambda one: one.sequence)
 
@@ -220,4 +219,4 @@ def _blame(endpoint_id: UUID, failed: list[Outcome]) -> None:
 
 
 def _key(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
+    return value if isinstance(value, UUID) else UUID(int=int(value, 16))

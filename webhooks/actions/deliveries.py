@@ -38,23 +38,19 @@ def fan_out() -> int:
         found = list(cursor.unread().defer("meters")[:BATCH]) if cursor else []
         if not cursor or not found:
             return 0
-        accounts = {event.account_id for event in found if event.account_id}
-        listening: dict[UUID, list[Endpoint]] = {}
-        for endpoint in _endpoints(Endpoint.objects.listening(accounts)):
-            listening.setdefault(endpoint.account_id, []).append(endpoint)
-        wanted: dict[Endpoint, list[Event]] = {}
-        oldest = timezone.now() - KEPT
+        by_account: dict[UUID, list[Event]] = {}
         for event in found:
-            for endpoint in listening.get(event.account_id, ()) if event.account_id else ():
-                if event.at >= max(endpoint.created_at, oldest) and _goes_to(event, endpoint):
-                    wanted.setdefault(endpoint, []).append(event)
-        _insert(wanted)
+            if event.account_id:
+                by_account.setdefault(event.account_id, []).append(event)
+        listening = Endpoint.objects.listening(by_account).only("id", "account_id", "events", "created_at")
+        _insert({endpoint: _wanted(endpoint, by_account[endpoint.account_id]) for endpoint in listening})
         Cursor.objects.update(event_seq=found[-1].seq)
     return len(found)
 
 
-def _endpoints(rows: Any) -> Any:
-    return rows.only("id", "account_id", "events", "created_at")
+def _wanted(endpoint: Endpoint, happened: list[Event]) -> list[Event]:
+    since = max(endpoint.created_at, timezone.now() - KEPT)
+    return [event for event in happened if event.at >= since and _goes_to(event, endpoint)]
 
 
 def _goes_to(event: Event, endpoint: Endpoint) -> bool:
@@ -72,8 +68,9 @@ _INSERT = (
 
 def _insert(wanted: Mapping[Endpoint, list[Event]]) -> None:
     """New rows, each with the next number of its endpoint. Endpoints in one order: two writers never wait in a ring."""
-    for endpoint in sorted(wanted, key=lambda endpoint: endpoint.pk):
-        mine = wanted[endpoint]
+    for endpoint, mine in sorted(wanted.items(), key=lambda pair: pair[0].pk):
+        if not mine:
+            continue
         first = _count(endpoint.pk, len(mine)) - len(mine) + 1
         now, owner = db.moment(timezone.now()), db.adapted(endpoint.pk)
         rows = [
@@ -123,7 +120,7 @@ def _again(endpoint: Endpoint, wanted: list[Event]) -> None:
     there = set(mine.values_list("event_seq", flat=True))
     waiting = mine if endpoint.replay_all else mine.exclude(state="delivered")
     waiting.update(**_afresh(), version=F("version") + 1)
-    _insert({endpoint: missing} if (missing := [event for event in wanted if event.seq not in there]) else {})
+    _insert({endpoint: [event for event in wanted if event.seq not in there]})
 
 
 def _afresh() -> dict[str, Any]:
