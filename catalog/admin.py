@@ -2,11 +2,26 @@ from django import forms
 from django.contrib import admin
 from django.db import models
 
+from catalog.actions import entries
 from catalog.models import Image, InstanceType, Plan, Price, Region
-from core.admin import Binding
+from core.admin import Operated
 
 
-class EntryAdmin(Binding):
+class Sold(Operated):
+    """What is sold here, changed by verbs."""
+
+    def save_model(self, request, obj, form, change):
+        entries.save(entry=obj, by=request.user.actor)
+
+    def delete_model(self, request, obj):
+        entries.delete(entry=obj, by=request.user.actor)
+
+    def delete_queryset(self, request, queryset):
+        for entry in queryset:
+            self.delete_model(request, entry)
+
+
+class EntryAdmin(Sold):
     search_fields = ["slug", "name", "aliases"]
 
     def get_readonly_fields(self, request, obj=None):
@@ -35,7 +50,7 @@ class PlanAdmin(EntryAdmin):
 
 
 @admin.register(Price)
-class PriceAdmin(Binding):
+class PriceAdmin(Sold):
     """Price versions are added, never changed: invoices point at them."""
 
     list_display = ["sku", "unit_price", "currency", "unit", "effective_from"]

@@ -6,7 +6,6 @@ from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.core.paginator import Paginator
-from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -15,7 +14,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
-from core import epoch, events, ids
+from core import events, ids
 from core.db import atomic_write
 from core.errors import LambdaError
 from core.models import Counter, Event, Resource
@@ -180,22 +179,6 @@ class Operated(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's own take
 
 
 KEPT = ("action", "_selected_action", "select_across", "of_row")  # fields that lead back to the same action
-
-
-class Binding(Operated):
-    """What is changed here binds the next request of every process, which may remember what it read before."""
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        transaction.on_commit(epoch.advance)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        super().delete_model(request, obj)
-        transaction.on_commit(epoch.advance)
-
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        super().delete_queryset(request, queryset)
-        transaction.on_commit(epoch.advance)
 
 
 class ReadOnly(Operated):
