@@ -33,6 +33,12 @@ def show_form(request: HttpRequest, template: str, form: BaseForm, **context: An
     return render(request, template, {"form": form, **context}, status=422 if form.errors else 200)
 
 
+def unkept(page: HttpResponse) -> HttpResponse:
+    """The page, which holds a secret: no browser and no proxy keeps it."""
+    page["Cache-Control"] = "no-store"
+    return page
+
+
 def show_live(request: HttpRequest, template: str, context: dict[str, Any], moving: bool) -> HttpResponse:
     """The part of a page that asks for itself again and again, until nothing moves: then the status is 286."""
     return render(request, template, context, status=200 if moving else HTMX_STOP_POLLING)

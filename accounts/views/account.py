@@ -15,6 +15,7 @@ from accounts.middleware import SESSION_KEY, act_for
 from accounts.models import User
 from core.errors import LambdaError
 from dashboard.forms import EditForm, once
+from dashboard.pages import show_form
 
 
 class AccountForm(EditForm):
@@ -52,7 +53,7 @@ class Settings(LoginRequiredMixin, View):
         if "account:write" not in request.membership.scopes:
             for field in form.fields.values():
                 field.disabled = True
-        return render(request, "accounts/account/settings.html", {"form": form}, status=422 if form.errors else 200)
+        return show_form(request, "accounts/account/settings.html", form)
 
 
 class Create(LoginRequiredMixin, View):
@@ -61,13 +62,13 @@ class Create(LoginRequiredMixin, View):
     without_factor = True  # the new account is another one
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return render(request, "accounts/account/create.html", {"form": NewForm()})
+        return show_form(request, "accounts/account/create.html", NewForm())
 
     @once
     def post(self, request: HttpRequest) -> HttpResponse:
         form = NewForm(request.POST)
         if not form.is_valid():
-            return render(request, "accounts/account/create.html", {"form": form}, status=422)
+            return show_form(request, "accounts/account/create.html", form)
         owner = cast(User, request.user)
         account = accounts.create(name=form.cleaned_data["name"], owner=owner, by=request.by)
         act_for(request, account)

@@ -25,7 +25,7 @@ from core.models import Event
 from dashboard import lists
 from dashboard.calls import Call
 from dashboard.forms import EditForm, explain, once
-from dashboard.pages import Question, find_or_404, show_form, show_live
+from dashboard.pages import Question, find_or_404, show_form, show_live, unkept
 
 PATH = "/v1/account/api-keys"
 PAGE = 50
@@ -258,6 +258,4 @@ def reveal(request: HttpRequest, key: ApiKey, secret: Secret, replaced: ApiKey |
         "base_url": settings.LAMBDA_BASE_URL,
         "replaced": replaced,
     }
-    response = render(request, "accounts/api_keys/created.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return unkept(render(request, "accounts/api_keys/created.html", context))

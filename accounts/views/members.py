@@ -17,7 +17,7 @@ from accounts.models import Membership
 from core.errors import Invalid, LambdaError
 from dashboard.calls import Call
 from dashboard.forms import once
-from dashboard.pages import find_or_404
+from dashboard.pages import find_or_404, show_form, unkept
 
 # What each role is for, in the words of the role table.
 ROLES = [
@@ -84,8 +84,7 @@ class Invite(LoginRequiredMixin, View):
         return redirect("accounts:members")
 
     def _page(self, request: HttpRequest, form: InviteForm) -> HttpResponse:
-        context = {"form": form, "roles": roles(request.membership)}
-        return render(request, "accounts/members/invite.html", context, status=422 if form.errors else 200)
+        return show_form(request, "accounts/members/invite.html", form, roles=roles(request.membership))
 
 
 class Verb(LoginRequiredMixin, View):
@@ -167,9 +166,7 @@ class Accept(View):
     ) -> HttpResponse:
         may = next((text for role, _, text in ROLES if member and role == member.role), "")
         context = {"state": state, "member": member, "may": may}
-        response = render(request, "accounts/members/accept.html", context, status=status)
-        response["Cache-Control"] = "no-store"
-        return response
+        return unkept(render(request, "accounts/members/accept.html", context, status=status))
 
 
 def proved(user: Any, email: str) -> bool:

@@ -18,7 +18,7 @@ from accounts.views.permissions import PermissionsForm
 from accounts.views.security import GuardedView
 from core.errors import LambdaError
 from dashboard.forms import explain, once
-from dashboard.pages import Question, find_or_404, show_form
+from dashboard.pages import Question, find_or_404, show_form, unkept
 
 
 class AppForm(PermissionsForm):
@@ -122,6 +122,4 @@ def managed(request: HttpRequest, id: str) -> OAuthApp:
 def reveal(request: HttpRequest, app: OAuthApp, secret: str) -> HttpResponse:
     """The only page that ever holds the secret: never cached, never in a URL, a message or the session."""
     context = {"app": app, "secret": secret, "sort": app.sort, "base_url": settings.LAMBDA_BASE_URL}
-    response = render(request, "accounts/oauth_apps/created.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return unkept(render(request, "accounts/oauth_apps/created.html", context))

@@ -18,7 +18,7 @@ from accounts.views.uses import add_sparks, usage
 from core.errors import LambdaError
 from core.models import Event
 from dashboard.forms import explain, once
-from dashboard.pages import Question, find_or_404, show_form, show_live
+from dashboard.pages import Question, find_or_404, show_form, show_live, unkept
 
 
 class List(LoginRequiredMixin, View):
@@ -110,6 +110,4 @@ def find(request: HttpRequest, id: str) -> OAuthToken:
 def reveal(request: HttpRequest, token: OAuthToken, issued: Issued) -> HttpResponse:
     """The only page that ever holds the pair: never cached, never in a URL, a message or the session."""
     context = {"token": token, "issued": issued, "client_id": DASHBOARD, "base_url": settings.LAMBDA_BASE_URL}
-    response = render(request, "accounts/tokens/created.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return unkept(render(request, "accounts/tokens/created.html", context))

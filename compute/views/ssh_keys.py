@@ -11,7 +11,7 @@ from compute.actions import ssh_keys
 from compute.models import SshKey
 from core.errors import LambdaError
 from dashboard.forms import explain, once
-from dashboard.pages import Question, find_or_404
+from dashboard.pages import Question, find_or_404, show_form, unkept
 
 
 class SshKeyForm(forms.Form):
@@ -36,7 +36,7 @@ class Create(LoginRequiredMixin, View):
     scopes = {"GET": "ssh_keys:write"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return render(request, "compute/ssh_keys/create.html", {"form": SshKeyForm()})
+        return show_form(request, "compute/ssh_keys/create.html", SshKeyForm())
 
     @once
     def post(self, request: HttpRequest) -> HttpResponse:
@@ -54,13 +54,11 @@ class Create(LoginRequiredMixin, View):
             else:
                 messages.success(request, f"“{named['name']}” is added.")
                 return redirect("compute:ssh_keys")
-        return render(request, "compute/ssh_keys/create.html", {"form": form}, status=422)
+        return show_form(request, "compute/ssh_keys/create.html", form)
 
     def _generated(self, request: HttpRequest, key: SshKey, private_key: str) -> HttpResponse:
         """The only page that holds the private half."""
-        response = render(request, "compute/ssh_keys/created.html", {"key": key, "private_key": private_key})
-        response["Cache-Control"] = "no-store"
-        return response
+        return unkept(render(request, "compute/ssh_keys/created.html", {"key": key, "private_key": private_key}))
 
 
 class Remove(Question):

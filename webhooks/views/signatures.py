@@ -13,7 +13,7 @@ from django.views import View
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from dashboard.calls import Call
-from dashboard.pages import show_form
+from dashboard.pages import show_form, unkept
 from webhooks import checker
 from webhooks.views import verifying
 
@@ -75,6 +75,4 @@ class Check(LoginRequiredMixin, View):
     def _page(self, request: HttpRequest, form: CheckForm, **context: Any) -> HttpResponse:
         vectors = Call("Deliveries to test your code with", "GET", "/v1/webhooks/test-vectors")
         context |= {"samples": verifying.samples(request), "calls": [vectors]}
-        response = show_form(request, "webhooks/signature.html", form, **context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return unkept(show_form(request, "webhooks/signature.html", form, **context))

@@ -13,7 +13,7 @@ from django.views import View
 
 from core.errors import LambdaError
 from dashboard.forms import explain, once
-from dashboard.pages import show_form
+from dashboard.pages import show_form, unkept
 from webhooks.actions import endpoints
 from webhooks.models import Endpoint
 from webhooks.models.delivery import KEPT
@@ -77,9 +77,8 @@ class Rotate(LoginRequiredMixin, View):
     def _page(self, request: HttpRequest, row: Endpoint, form: RotateForm) -> HttpResponse:
         under_way = row.old_secret_until if len(row.secrets(timezone.now())) > 1 else None
         context = {"webhook": row, "overlaps": OVERLAPS, "under_way": under_way}
-        response = show_form(request, "webhooks/webhooks/rotate.html", form, **context)
-        response["Cache-Control"] = "no-store"  # it may hold the secret that was typed
-        return response
+        # It may hold the secret that was typed.
+        return unkept(show_form(request, "webhooks/webhooks/rotate.html", form, **context))
 
 
 class Switch(LoginRequiredMixin, View):

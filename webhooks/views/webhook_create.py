@@ -13,7 +13,7 @@ from django.views import View
 from core.errors import LambdaError
 from core.events import declared, opt_in
 from dashboard.forms import EditForm, explain, once
-from dashboard.pages import show_form
+from dashboard.pages import show_form, unkept
 from webhooks import signing
 from webhooks.actions import endpoints
 from webhooks.models import Endpoint
@@ -130,9 +130,7 @@ class Create(LoginRequiredMixin, View):
                 explain(form, refused)
             else:
                 return reveal(request, *made)
-        response = show_form(request, self.template, form, example=EXAMPLE)
-        response["Cache-Control"] = "no-store"  # it holds the secret that was typed
-        return response
+        return unkept(show_form(request, self.template, form, example=EXAMPLE))  # it holds the secret that was typed
 
 
 class Change(LoginRequiredMixin, View):
@@ -168,9 +166,7 @@ def reveal(request: HttpRequest, row: Endpoint, secret: str, *, rotated: bool = 
         "rotated": rotated,
         "samples": verifying.samples(request),
     }
-    response = render(request, "webhooks/webhooks/created.html", context)
-    response["Cache-Control"] = "no-store"
-    return response
+    return unkept(render(request, "webhooks/webhooks/created.html", context))
 
 
 def _nouns() -> dict[str, dict[str, str]]:
