@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from rest_framework.request import Request
 
-from api.filters import Filters
+from api.filters import PAGING, Filters
 from api.pagination import MAX_LIMIT, MAX_OFFSET, number, part
 from api.renderers import Answer, Page
 from core.errors import Invalid
@@ -67,8 +67,8 @@ class BareFilters(Filters):
 
     @classmethod
     def query(cls) -> dict[str, dict[str, Any]]:
-        found = {name: one for name, one in super().query().items() if name != "page"}
-        return {**WINDOW, **FIELDS, **{name: one for name, one in found.items() if name != "limit"}}
+        narrowing = {name: one for name, one in super().query().items() if name not in PAGING}
+        return {**WINDOW, **FIELDS, **narrowing}
 
     @classmethod
     def asked(cls, request: Any) -> bool:
