@@ -64,16 +64,16 @@ def test_an_instance_is_priced_reviewed_made_changed_and_resized(visit, account,
 @pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without JavaScript"])
 def test_many_are_chosen_and_what_was_refused_is_told(visit, account, scripts):  # noqa: F811
     make.make_instance(account, name="web-1")
-    make.make_instance(account, name="db", protected=True)
+    make.make_instance(account, name="database", protected=True)
     page = visit("/instances", java_script_enabled=scripts)
     page.get_by_label("Choose web-1").check()
-    page.get_by_label("Choose db").check()
+    page.get_by_label("Choose database").check()
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("heading", name="Delete 2 instances?")).to_be_visible()
     page.get_by_label("to confirm").fill("delete 2")
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(page.get_by_role("heading", name="1 done, 1 refused")).to_be_visible()
-    expect(page.get_by_role("listitem").filter(has_text="db")).to_contain_text("protected from deletion")
+    expect(page.get_by_role("listitem").filter(has_text="database")).to_contain_text("protected from deletion")
 
 
 def test_what_is_ticked_stays_ticked_while_the_list_follows_what_moves(visit, account):  # noqa: F811
