@@ -132,7 +132,8 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def _presented(request) -> str | None:
-    bearer, alone = request.META.get("HTTP_AUTHORIZATION"), request.META.get("HTTP_X_API_KEY")
+    sent = request.META
+    bearer, alone = sent.get("HTTP_AUTHORIZATION"), sent.get("HTTP_X_API_KEY")
     if bearer is None and alone is None:
         return None
     found = []
@@ -250,8 +251,7 @@ def _refuse_what_stopped(key: ApiKey) -> None:
 
 
 def _check_address(key: ApiKey, address: str) -> None:
-    caller = ip_address(address)
-    if key.allowed_cidrs and not any(caller in ip_network(cidr) for cidr in key.allowed_cidrs):
+    if key.allowed_cidrs and not any(ip_address(address) in ip_network(cidr) for cidr in key.allowed_cidrs):
         raise IpNotAllowed(f"This key may not be used from {address}", allowed_cidrs=key.allowed_cidrs)
 
 

@@ -157,7 +157,7 @@ def metadata() -> MetadataOut:
 
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:19]}Z"
 
 
 def envelope(data: Any, *, bare: bool = False) -> Any:

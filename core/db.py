@@ -113,17 +113,17 @@ def attributes(model: type[models.Model], without: frozenset[str] = frozenset())
 
 def values(
     model: type[models.Model], sql: str, parameters: Sequence[Any], *, without: frozenset[str] = frozenset()
-) -> list[tuple[Any, ...]]:
+) -> list[list[Any]]:
     """Rows of one statement that selects `columns(…)` and then what else it likes, with Python's types."""
     with connection.cursor() as cursor:
         cursor.execute(sql, [adapted(value) for value in parameters])
-        found = cursor.fetchall()
-    if not found:
-        return []
-    by_column = list(zip(*found, strict=True))  # a column at once: one `map` is cheaper than a loop over cells
-    for position, convert in _conversions(model, without, vendor()):
-        by_column[position] = [None if value is None else convert(value) for value in by_column[position]]  # type: ignore[call-overload]
-    return list(zip(*by_column, strict=True))
+        rows = [list(row) for row in cursor.fetchall()]
+    conversions = _conversions(model, without, vendor())
+    for row in rows:
+        for place, convert in conversions:
+            if (value := row[place]) is not None:
+                row[place] = convert(value)
+    return rows
 
 
 def fetch(

@@ -5,15 +5,16 @@ The bare family's `RES_` + 10 digits is a bijection of the inventory row's key, 
 gives no count away.
 """
 
+import re
 import time
 from datetime import datetime
 from uuid import UUID
 
 import uuid_utils
-from typeid import TypeID
-from typeid.errors import TypeIDException
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS = re.compile(f"[0-7][{_ALPHABET}]{{25}}")
+_PYTHONS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # how `int` writes base 32
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]  # two digits are ten bits
 _SHIFTS = range(120, -1, -10)
 
@@ -39,20 +40,17 @@ def age(key: UUID) -> float:
 
 
 def encode(prefix: str, key: UUID) -> str:
-    """The public id: what `TypeID.from_uuid` makes, in a third of its time, because each row of each list has one."""
+    """The public id. By hand, as each row of each list has one: the `typeid` package takes three times as long."""
     number = key.int
     return f"{prefix}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def decode(prefix: str, text: str) -> UUID:
     """The UUID in a public id. Raises ValueError for another prefix or anything malformed."""
-    try:
-        found = TypeID.from_string(text)
-        if found.prefix == prefix:
-            return UUID(str(found.uuid))
-    except (TypeIDException, ValueError, IndexError, KeyError) as broken:
-        raise ValueError(f"not a {prefix}_… id") from broken
-    raise ValueError(f"not a {prefix}_… id")
+    found, _, digits = text.rpartition("_")
+    if found != prefix or not _DIGITS.fullmatch(digits):
+        raise ValueError(f"not a {prefix}_… id")
+    return UUID(int=int(digits.translate(_PYTHONS), 32))
 
 
 def encode_number(prefix: str, key: int) -> str:

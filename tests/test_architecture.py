@@ -64,6 +64,7 @@ API = {
     "renderers",
     "schemas",
     "serializers",
+    "shelf",
     "tasks",
     "versions",
     "views",

@@ -6,7 +6,6 @@ It is long because all that can be done with an instance belongs on one page.
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from operator import attrgetter
 from typing import Annotated, Any, TypedDict, TypeVar
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from django.utils import timezone
 from django_filters import CharFilter
 from rest_framework import serializers
 
+from accounts.models import Account
 from api import waiting
 from api.events import EventFilters, EventOut
 from api.events import representation as event_representation
@@ -21,6 +21,7 @@ from api.filters import AnyOf, Filters, Tags
 from api.pagination import number, page
 from api.renderers import Accepted, Answer, Created, Page, like, public_id
 from api.serializers import Input
+from api.shelf import Shelf
 from api.views import ViewSet, one
 from catalog.models import Price, Region
 from compute.actions import instances
@@ -28,8 +29,8 @@ from compute.actions.instances import InvalidState
 from compute.drivers import open_driver
 from compute.drivers.base import DriverError, NotFound
 from compute.models import Instance
-from compute.models.instance import LIFECYCLE, SHOWN, SSH_USER, STATES, month_to_date, ssh_command
-from core import ids
+from compute.models.instance import LIFECYCLE, SSH_USER, STATES
+from core import db, ids
 from core.errors import Invalid, LambdaError, Unavailable
 from core.models import Counter, Event
 
@@ -146,54 +147,61 @@ class ConsoleLogOut(TypedDict):
     log: Annotated[str, like("web-1 login: "), "The same as one text."]
 
 
-_facts = attrgetter(*SHOWN)
-
-
 def representation(row: Instance) -> InstanceOut:
     """An instance as the API shows it; `row` must come from `Instance.objects.for_account`."""
-    return _shown(_facts(row))
-
-
-def _shown(facts: tuple[Any, ...]) -> InstanceOut:
-    """The same from the values of `SHOWN`, so that a list needs no objects."""
-    # fmt: off
-    (key, created_at, updated_at, _, name, tags, protected, region, instance_type, image, vcpus, memory_mb, disk_gb,
-     network, ssh_keys, state, status_reason, ready, os, public_ip, ssh_port, started_at, stopped_at,
-     hourly_price, metered_from, cost_month, closed_cost, resource_pk) = facts
-    # fmt: on
-    cost = month_to_date(hourly_price, metered_from, closed_cost, cost_month)
+    address = row.public_ip
     return {
-        "id": ids.encode(Instance.prefix, key),
-        "name": name,
-        "status": state,
-        "status_reason": status_reason or None,
-        "ready": ready,
-        "instance_type": instance_type,
-        "region": region,
-        "image": image,
-        "os": os or None,
-        "vcpus": vcpus,
-        "memory_mb": memory_mb,
-        "disk_gb": disk_gb,
-        "public_ip": public_ip,
+        "id": row.public_id,
+        "name": row.name,
+        "status": row.state,
+        "status_reason": row.status_reason or None,
+        "ready": row.ready,
+        "instance_type": row.instance_type,
+        "region": row.region,
+        "image": row.image,
+        "os": row.os or None,
+        "vcpus": row.vcpus,
+        "memory_mb": row.memory_mb,
+        "disk_gb": row.disk_gb,
+        "public_ip": address,
         "private_ip": None,
-        "ssh": {"user": SSH_USER, "host": public_ip, "port": ssh_port, "command": ssh_command(public_ip, ssh_port)}
-        if public_ip
+        "ssh": {"user": SSH_USER, "host": address, "port": row.ssh_port, "command": row.ssh_command}
+        if address
         else None,
-        "ssh_keys": [key["id"] for key in ssh_keys],
-        "network": network,
-        "tags": tags,
-        "protected": protected,
-        "billing_state": "billed" if metered_from else "free",
-        "hourly_price": f"{hourly_price:.4f}",
-        "month_to_date_cost": f"{cost:.4f}",
+        "ssh_keys": [key["id"] for key in row.ssh_keys],
+        "network": row.network,
+        "tags": row.tags,
+        "protected": row.protected,
+        "billing_state": "billed" if row.metered_from else "free",
+        "hourly_price": f"{row.hourly_price:.4f}",
+        "month_to_date_cost": f"{row.month_to_date_cost():.4f}",
         "currency": "USD",
-        "resource_id": ids.encode_number("RES", resource_pk) if resource_pk else None,
-        "created_at": created_at,
-        "updated_at": updated_at,
-        "started_at": started_at,
-        "stopped_at": stopped_at,
+        "resource_id": ids.encode_number("RES", row.resource_pk) if row.resource_pk else None,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "started_at": row.started_at,
+        "stopped_at": row.stopped_at,
     }
+
+
+_shelf: Shelf[Any, InstanceOut] = Shelf()
+
+
+def _page(account: Account, number: int, limit: int) -> Page[InstanceOut]:
+    """A page of all instances: what each looked like in this version, with what it has cost by now."""
+    briefs, total = Instance.objects.page(account, number, limit)
+
+    def make(keys: list[Any]) -> dict[Any, tuple[int, InstanceOut]]:
+        rows = Instance.objects.some(account, keys)
+        return {db.adapted(row.pk): (row.version, representation(row)) for row in rows}
+
+    looks, now = _shelf.take([(brief.key, brief.version) for brief in briefs], make), timezone.now()
+    items: list[InstanceOut] = [
+        {**looks[brief.key], "month_to_date_cost": f"{brief.month_to_date_cost(now):.4f}"}
+        for brief in briefs
+        if brief.key in looks
+    ]
+    return Page(items, number, limit, total)
 
 
 class InstanceFilters(Filters):
@@ -273,9 +281,7 @@ class Instances(ViewSet):
             chosen = Instance.objects.for_account(request.account)
             count = partial(Counter.of, request.account, "instance")
             return Answer(InstanceFilters.page(request, chosen, representation, total=count))
-        number, limit = page(request)
-        rows, total = Instance.objects.page(request.account, number, limit)
-        return Answer(Page([_shown(row) for row in rows], number, limit, total))
+        return Answer(_page(request.account, *page(request)))
 
     def retrieve(self, request, id: str) -> Answer[InstanceOut]:
         row = one(lambda key: Instance.objects.one(request.account, key), Instance, id)

@@ -5,8 +5,10 @@ Over 300 lines long, because it walks through everything that one can do with an
 
 import re
 import threading
+from datetime import timedelta
 
 import pytest
+import time_machine
 from django.db import connection
 
 from api import waiting
@@ -123,6 +125,32 @@ def test_a_quota_names_limit_use_and_request():
         assert api.post("/instances", make.WANTED).status_code == 201
     details = refused(api.post("/instances", make.WANTED), 403, "quota_exceeded")["details"]
     assert (details["limit"], details["used"], details["requested"]) == (5, 5, 1)
+
+
+def test_a_list_shows_what_a_get_shows_whatever_has_happened_since_it_was_last_asked(account, api):
+    ids = [api.post("/instances", make.WANTED | {"name": f"web-{n}"}).json()["data"]["id"] for n in range(3)]
+    changes = [
+        make.work,
+        lambda: api.patch(f"/instances/{ids[0]}", {"name": "renamed", "tags": {"env": "prod"}}),
+        lambda: api.post(f"/instances/{ids[1]}/stop"),
+        make.work,
+        lambda: api.delete(f"/instances/{ids[2]}"),
+    ]
+    for change in [lambda: None, *changes]:
+        change()
+        alone = [api.get(f"/instances/{id}").json()["data"] for id in reversed(ids)]
+        listed = api.get("/instances").json()["data"]
+        assert [one | {"month_to_date_cost": ""} for one in listed] == [
+            one | {"month_to_date_cost": ""} for one in alone
+        ]
+
+
+def test_a_list_shows_what_instances_have_cost_by_now(account, api):
+    row = make.make_instance(account)
+    with time_machine.travel(row.metered_from + timedelta(hours=1), tick=False):
+        assert api.get("/instances").json()["data"][0]["month_to_date_cost"] == f"{row.hourly_price:.4f}"
+    with time_machine.travel(row.metered_from + timedelta(hours=3), tick=False):
+        assert api.get("/instances").json()["data"][0]["month_to_date_cost"] == f"{3 * row.hourly_price:.4f}"
 
 
 def test_user_data_reaches_the_machine_and_is_never_shown(account, api, machines):
