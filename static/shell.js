@@ -95,7 +95,7 @@ function find() {
 }
 for (const name of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(name, lose);
 document.addEventListener("htmx:responseError", (event) => event.detail.xhr.status >= 502 && lose());
-document.addEventListener("htmx:afterOnLoad", find);
+document.addEventListener("htmx:afterOnLoad", () => navigator.onLine && find()); // not by what was on its way when it was lost
 addEventListener("offline", lose);
 document.addEventListener("submit", (event) => {
   if (navigator.onLine || event.defaultPrevented) return;

@@ -70,6 +70,19 @@ def test_what_is_typed_stays_when_the_connection_is_lost_on_the_way(visit):  # n
     page.wait_for_url("**/instances/inst_*")
 
 
+def test_an_answer_that_was_on_its_way_does_not_say_that_the_connection_is_back(visit):  # noqa: F811
+    page, held = visit("/instances/new"), []
+    page.route("**/estimate?*", lambda route: held.append(route))
+    with page.expect_request("**/estimate?*"):
+        page.get_by_label("Name").fill("kept")
+    page.context.set_offline(True)
+    lost = page.get_by_text("The connection to Lambda is lost")
+    expect(lost).to_be_visible()
+    held[0].fulfill(body="<p>the answer</p>", content_type="text/html")
+    expect(page.get_by_text("the answer")).to_be_attached()
+    expect(lost).to_be_visible()
+
+
 def test_who_was_signed_out_meanwhile_is_asked_to_sign_in(visit, account):  # noqa: F811
     make.make_instance(account, state="provisioning")
     page = visit("/instances")
