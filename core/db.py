@@ -200,13 +200,15 @@ def moment(value: datetime) -> Any:
     return str(value.astimezone(UTC).replace(tzinfo=None)) if vendor() == "sqlite" else value
 
 
-def insert(row: M) -> M:
-    """INSERT a new row like `save` does, without signals: defaults and auto_now apply. Sets a key the database made."""
-    database = connections[DEFAULT_DB_ALIAS]  # looked up once, not by each field
-    sql, fields, made = _insert_statement(type(row), database.vendor)
-    values = [field.get_db_prep_save(field.pre_save(row, add=True), database) for field in fields]
-    with database.cursor() as cursor:
-        cursor.execute(f"{sql} RETURNING {made.column}" if made else sql, values)
+def insert(row: M, *, unique: Sequence[str] = (), changing: Sequence[str] = ()) -> M:
+    """INSERT a new row like `save` does, without signals: defaults and auto_now apply. Sets a key the database made.
+
+    With `unique`, a row that has the same in these columns is brought up to date in those that are `changing`.
+    """
+    sql, fields, made = _insert_statement(type(row), vendor())
+    sql += _conflict(unique, changing) + (f" RETURNING {made.column}" if made else "")
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _written(row, fields))
         if made:
             setattr(row, made.attname, cursor.fetchone()[0])
     row._state.adding, row._state.db = False, "default"
@@ -221,31 +223,46 @@ def upsert(rows: Sequence[M], *, unique: Sequence[str], changing: Sequence[str] 
     """
     if not rows:
         return
-    database = connections[DEFAULT_DB_ALIAS]
-    sql, fields, _ = _insert_statement(type(rows[0]), database.vendor)
-    sql += f" ON CONFLICT ({', '.join(unique)}) DO "
-    sql += f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)}" if changing else "NOTHING"
-    by_column = [_prepared(field, rows, database) for field in fields]
-    with database.cursor() as cursor:
-        cursor.executemany(sql, list(zip(*by_column, strict=True)))
+    sql, fields, _ = _insert_statement(type(rows[0]), vendor())
+    with connection.cursor() as cursor:
+        cursor.executemany(sql + _conflict(unique, changing), [_written(row, fields) for row in rows])
 
 
-_PLAIN = (models.CharField, models.TextField, models.IntegerField)  # a driver takes their values as they are
+def _conflict(unique: Sequence[str], changing: Sequence[str]) -> str:
+    if not unique:
+        return ""
+    change = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)}" if changing else "NOTHING"
+    return f" ON CONFLICT ({', '.join(unique)}) DO {change}"
 
 
-def _prepared(field: Column, rows: Sequence[models.Model], database: Any) -> list[Any]:
-    """A column of new rows as the database's driver takes it."""
-    values = [field.pre_save(row, add=True) for row in rows]
-    if isinstance(field, _PLAIN):
-        return values
-    return [None if value is None else field.get_db_prep_save(value, database) for value in values]
+Writer: TypeAlias = Callable[[Any], Any]
+
+
+def _written(row: models.Model, fields: "list[tuple[Column, Writer | None]]") -> list[Any]:
+    """The values of a new row as the database's driver takes them."""
+    values = [(field.pre_save(row, add=True), write) for field, write in fields]
+    return [value if write is None or value is None else write(value) for value, write in values]
+
+
+def _writer(field: Column) -> Writer | None:
+    """How a value becomes what the driver takes; None where it takes it as it is. Django asks three methods of each."""
+    kind = getattr(field, "target_field", field)
+    if isinstance(kind, models.CharField | models.TextField | models.IntegerField | models.BooleanField):
+        return None
+    if isinstance(kind, models.UUIDField):
+        return adapted
+    if isinstance(kind, models.DateTimeField):
+        return moment
+    return lambda value: field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
 
 
 @cache
-def _insert_statement(model: type[models.Model], vendor: str) -> "tuple[str, list[Column], Column | None]":
-    """The statement, whose values it takes, and the key that the database makes."""
+def _insert_statement(
+    model: type[models.Model], vendor: str
+) -> "tuple[str, list[tuple[Column, Writer | None]], Column | None]":
+    """The statement, whose values it takes and how, and the key that the database makes."""
     made = [field for field in model._meta.concrete_fields if isinstance(field, models.AutoField)]
     fields = [field for field in model._meta.concrete_fields if field not in made and not field.has_db_default()]
     names = ", ".join(str(field.column) for field in fields)
     sql = f"INSERT INTO {model._meta.db_table} ({names}) VALUES ({', '.join(['%s'] * len(fields))})"
-    return sql, fields, made[0] if made else None
+    return sql, [(field, _writer(field)) for field in fields], made[0] if made else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -172,6 +173,15 @@ def enqueue(task: str, **arguments: Any) -> None:
     transaction.on_commit(lambda: _send(task, arguments))
 
 
+@cache
+def _route() -> dict[str, Any]:
+    """Looked up once: Celery asks a chain of settings for each."""
+    return {
+        "routing_key": current_app.conf.task_default_queue,
+        "retry_policy": current_app.conf.task_publish_retry_policy,
+    }
+
+
 def _send(task: str, arguments: dict[str, Any]) -> None:
     """Publish what `send_task` would, in Celery's documented message protocol 2, in under half of its time."""
     id = str(ids.new())
@@ -183,9 +193,8 @@ def _send(task: str, arguments: dict[str, Any]) -> None:
             [[], arguments, {}],
             headers=headers | stamps,
             correlation_id=id,
-            routing_key=current_app.conf.task_default_queue,
             serializer="json",
             delivery_mode="persistent",
             retry=True,
-            retry_policy=current_app.conf.task_publish_retry_policy,
+            **_route(),
         )

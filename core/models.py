@@ -1,6 +1,5 @@
 """Rows that belong to the whole platform: the event log, the inventory and the counters. No business nouns."""
 
-from functools import cache
 from typing import Any, Self, cast
 from uuid import UUID
 
@@ -190,25 +189,9 @@ class Resource(models.Model):
 
     def put(self) -> int:
         """Insert the row, or bring the one of the same thing up to date; answers its key."""
-        sql, fields = _put_statement()
-        values = [field.get_db_prep_save(getattr(self, field.attname), connection) for field in fields]
-        with connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            return int(cursor.fetchone()[0])
-
-
-@cache
-def _put_statement() -> "tuple[str, list[models.Field[Any, Any]]]":
-    fields = [field for field in Resource._meta.concrete_fields if not field.primary_key]
-    names = [str(field.column) for field in fields]
-    changing = ("name", "region", "status", "tags", "detail", "deleted_at")
-    sql = (
-        f"INSERT INTO core_resource ({', '.join(names)}) "
-        f"VALUES ({', '.join(['%s'] * len(names))}) "
-        f"ON CONFLICT (native_id) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in changing)} "
-        "RETURNING id"
-    )
-    return sql, fields
+        changing = ("name", "region", "status", "tags", "detail", "deleted_at")
+        key: int = db.insert(self, unique=["native_id"], changing=changing).pk
+        return key
 
 
 COUNTED = 10_000  # rows of a narrowed list are counted up to here: COUNT(*) of a million takes 57–100 ms
