@@ -9,7 +9,6 @@ from functools import lru_cache
 from io import BytesIO
 from ipaddress import ip_address, ip_network
 
-import structlog
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
@@ -59,15 +58,8 @@ def _is_loopback(address: str) -> bool:
 
 
 def _trusted(address: str) -> bool:
-    return any(ip_address(address) in ip_network(cidr) for cidr in settings.LAMBDA_TRUSTED_PROXIES if _is_ip(address))
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    proxies, plain = settings.LAMBDA_TRUSTED_PROXIES, _plain(address)
+    return bool(proxies and plain) and any(ip_address(plain) in ip_network(cidr) for cidr in proxies)
 
 
 def is_secure(request: HttpRequest) -> bool:
@@ -90,8 +82,6 @@ class RequestIdMiddleware:
         request.client_ip = client_ip(request)
         if _trusted(request.META.get("REMOTE_ADDR", "")) and request.META.get("HTTP_X_FORWARDED_PROTO") == "https":
             request.META["wsgi.url_scheme"] = "https"  # for everyone who asks: HSTS, CSRF, links in mails
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request.request_id)
         admin = request.path_info.startswith("/admin/")
         through = "api" if is_api(request) else "admin" if admin else "dashboard"
         with context.acting(through=through, request=request.request_id, address=request.client_ip):
