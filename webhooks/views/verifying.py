@@ -10,7 +10,7 @@ import hmac
 
 def verify_webhook(body: bytes, signature: str, secret: str) -> bool:
     digest = "sha256=" + hmac.new(secret.encode(), body, "sha256").hexdigest()
-    return hmac.compare_digest(signature, digest)"""
+    return hmac.compare_digest(signature.encode(), digest.encode())"""
 JAVASCRIPT = """\
 const crypto = require("crypto");
 
@@ -31,7 +31,7 @@ require "openssl"
 
 def verify_webhook(body, signature, secret)
   digest = "sha256=" + OpenSSL::HMAC.hexdigest("SHA256", secret, body)
-  OpenSSL.fixed_length_secure_compare(signature, digest)
+  OpenSSL.secure_compare(signature, digest)
 end"""
 LANGUAGES = {"javascript": "JavaScript", "python": "Python", "go": "Go", "ruby": "Ruby"}
 CODE = {"javascript": JAVASCRIPT, "python": PYTHON, "go": GO, "ruby": RUBY}

@@ -99,7 +99,7 @@ def test_without_a_script_a_webhook_is_added_and_its_code_is_told_in_the_languag
     sample = page.locator(".sample").first
     expect(sample.get_by_text("timingSafeEqual")).to_be_visible()
     sample.get_by_text("Ruby", exact=True).click()
-    expect(sample.get_by_text("fixed_length_secure_compare")).to_be_visible()
+    expect(sample.get_by_text("secure_compare")).to_be_visible()
     expect(sample.get_by_text("timingSafeEqual")).to_be_hidden()
     page.get_by_role("button", name="send a test event").click()
     expect(page.get_by_role("heading", name="webhook.test")).to_be_visible()

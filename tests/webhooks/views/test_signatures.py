@@ -3,7 +3,9 @@
 import html
 import json
 import logging
+import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -98,18 +100,70 @@ def test_the_python_code_verifies_what_we_send(vector):
     assert not scope["verify_webhook"](vector["body"].encode() + b" ", signature, secret)
 
 
+SENT = [[one["body"], one["headers"]["X-Lambda-Signature"], one["secrets"][0]] for one in vectors.published()]
+RIGHT_AND_WRONG = [[True, False, False]] * len(SENT)  # as it was sent, with a longer body, with a shorter signature
+
+
+def answered(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_the_javascript_code_verifies_what_we_send():
     check = """
+    const wrong = (...given) => { try { return verifyWebhook(...given); } catch { return false; } };
     const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
-    console.log(JSON.stringify(given.map(([body, signature, secret]) =>
-      [verifyWebhook(body, signature, secret), verifyWebhook(body + " ", signature, secret)])));
+    console.log(JSON.stringify(given.map(([body, signature, secret]) => [verifyWebhook(body, signature, secret),
+      wrong(body + " ", signature, secret), wrong(body, signature.slice(1), secret)])));
     """
-    sent = [[one["body"], one["headers"]["X-Lambda-Signature"], one["secrets"][0]] for one in vectors.published()]
     done = node(
         ["-e", verifying.JAVASCRIPT + check],
         return_completed_process=True,
-        input=json.dumps(sent),
+        input=json.dumps(SENT),
         text=True,
         stdout=subprocess.PIPE,
     )
-    assert json.loads(done.stdout) == [[True, False]] * len(sent)
+    assert answered(done) == RIGHT_AND_WRONG
+
+
+def test_the_ruby_code_verifies_what_we_send():
+    if not shutil.which("ruby"):
+        pytest.skip("the Ruby sample needs Ruby: apt-get install ruby")
+    check = """
+    require "json"
+    puts JSON.parse(STDIN.read).map { |body, signature, secret| [verify_webhook(body, signature, secret),
+      verify_webhook(body + " ", signature, secret), verify_webhook(body, signature[1..], secret)] }.to_json
+    """
+    script = f"{verifying.RUBY}\n{check}"
+    done = subprocess.run(["ruby", "-e", script], input=json.dumps(SENT), capture_output=True, text=True, check=False)
+    assert answered(done) == RIGHT_AND_WRONG
+
+
+@pytest.mark.slow
+def test_the_go_code_verifies_what_we_send(tmp_path):
+    if not shutil.which("go"):
+        pytest.skip("the Go sample needs Go: apt-get install golang-go")
+    program = """
+    package main
+
+    import ("crypto/hmac"; "crypto/sha256"; "encoding/hex"; "encoding/json"; "os")
+
+    func main() {
+        var given [][3]string
+        var found [][3]bool
+        if err := json.NewDecoder(os.Stdin).Decode(&given); err != nil { panic(err) }
+        for _, one := range given {
+            body, signature, secret := []byte(one[0]), one[1], one[2]
+            found = append(found, [3]bool{verifyWebhook(body, signature, secret),
+                verifyWebhook(append(body, ' '), signature, secret), verifyWebhook(body, signature[1:], secret)})
+        }
+        json.NewEncoder(os.Stdout).Encode(found)
+    }
+    """
+    source = tmp_path / "main.go"
+    source.write_text(f"{program}\n{verifying.GO}\n")
+    environment = os.environ | {"GOCACHE": str(tmp_path / "cache"), "GO111MODULE": "off"}
+    done = subprocess.run(
+        ["go", "run", source], input=json.dumps(SENT), env=environment, capture_output=True, text=True, check=False
+    )
+    assert answered(done) == RIGHT_AND_WRONG
