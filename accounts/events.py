@@ -9,7 +9,6 @@ declare(
         "account.resumed": "The operator resumed the account.",
         "account.view_started": "An operator began to look at the dashboard as a member sees it, read only.",
         "account.view_ended": "An operator no longer looks at the dashboard as a member.",
-        "user.updated": "An operator changed a user: their name, whether they may sign in, or operate the platform.",
         "member.invited": "Somebody was invited to the account, or invited again.",
         "member.joined": "A user became a member of the account.",
         "member.role_changed": "A member, or who is invited, got another role.",
@@ -25,4 +24,8 @@ declare(
         "oauth_app.rotated": "An OAuth app got another secret; the old one no longer works.",
         "oauth_app.deleted": "An OAuth app was deleted, and all its tokens with it.",
     }
+)
+declare(
+    {"user.updated": "An operator changed a user: their name, whether they may sign in, or operate the platform."},
+    internal=True,
 )

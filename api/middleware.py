@@ -58,8 +58,10 @@ def _is_loopback(address: str) -> bool:
 
 
 def _trusted(address: str) -> bool:
-    proxies, plain = settings.LAMBDA_TRUSTED_PROXIES, _plain(address)
-    return bool(proxies and plain) and any(ip_address(plain) in ip_network(cidr) for cidr in proxies)
+    plain = _plain(address)
+    if plain is None:
+        return False
+    return any(ip_address(plain) in ip_network(cidr) for cidr in settings.LAMBDA_TRUSTED_PROXIES)
 
 
 def is_secure(request: HttpRequest) -> bool:

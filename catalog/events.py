@@ -7,5 +7,6 @@ declare(
         "catalog.added": "An operator added an entry or a price to the catalogue.",
         "catalog.updated": "An operator changed an entry of the catalogue.",
         "catalog.removed": "An operator removed an entry from the catalogue.",
-    }
+    },
+    internal=True,
 )

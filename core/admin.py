@@ -198,7 +198,7 @@ class NounFilter(admin.SimpleListFilter):
     title = parameter_name = "noun"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        nouns = sorted({type.partition(".")[0] for type in events.declared()})
+        nouns = sorted({type.partition(".")[0] for type in events.declared(internal=True)})
         return [(noun, noun.replace("_", " ")) for noun in nouns]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:

@@ -25,6 +25,7 @@ from core.models import Event, Resource
 
 _types: dict[str, str] = {}
 _opt_in: set[str] = set()
+_internal: set[str] = set()
 _subscribers: list[tuple[str, Callable[[Event], None]]] = []
 _takers: list[Callable[[Collection[UUID]], Mapping[UUID, Iterable[str]]]] = []
 
@@ -78,18 +79,20 @@ class Subject(Protocol):
     def event_data(self) -> dict[str, Any]: ...
 
 
-def declare(types: dict[str, str], *, opt_in: bool = False) -> None:
+def declare(types: dict[str, str], *, opt_in: bool = False, internal: bool = False) -> None:
     """Make event types known, each with one line of documentation. Called by each app's `events.py`.
 
     Types that are `opt_in` happen so often that one is recorded only where somebody takes it; `*` never means them.
+    Those that are `internal` are of no account: operators see them, customers never hear of them.
     """
     _types.update(types)
     _opt_in.update(types if opt_in else ())
+    _internal.update(types if internal else ())
 
 
-def declared() -> dict[str, str]:
-    """All known event types and their documentation, by name."""
-    return dict(sorted(_types.items()))
+def declared(*, internal: bool = False) -> dict[str, str]:
+    """The event types that accounts hear of and their documentation, by name; with `internal`, all there are."""
+    return {name: text for name, text in sorted(_types.items()) if internal or name not in _internal}
 
 
 def opt_in() -> frozenset[str]:
