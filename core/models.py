@@ -28,8 +28,8 @@ class TransactionId(models.Func):
 class Row(models.Model):
     """What every noun has: a UUIDv7 key shown as a TypeID, times, and a version that each write raises.
 
-    The version is the API's ETag. A write that bypasses `save` raises it itself, unless clients never see what it
-    wrote.
+    The version is the API's ETag, and lists show what they know of a version (`api/shelf.py`). A write that bypasses
+    `save` raises it itself, unless clients never see what it wrote.
     """
 
     prefix: str

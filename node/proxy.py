@@ -63,15 +63,20 @@ class Proxy:
         """Connect to the first of the host's addresses that is allowed and answers. Raises Refused and OSError."""
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [address for address in (str(where[0]) for *_, where in found) if self.allow(address)]
-        if not addresses:
-            raise Refused("403 Forbidden", f"{host} is not a public address, and instances may only reach those.")
-        failure: OSError = OSError("no address")
+        failure: Exception = Refused(
+            "403 Forbidden", f"{host} is not a public address, and instances may only reach those."
+        )
         for address in addresses:
             try:
                 # The address that was checked, not the name: it may resolve to another one a moment later.
-                return await asyncio.open_connection(address, port, limit=HEAD_BYTES)
+                there, upstream = await asyncio.open_connection(address, port, limit=HEAD_BYTES)
             except OSError as error:
                 failure = error
+                continue
+            # Who is called from his own address is this host, by a public one: what listens here may trust it.
+            if upstream.get_extra_info("sockname")[0] != address:
+                return there, upstream
+            upstream.close()
         raise failure
 
 

@@ -34,9 +34,9 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def ask(request: str, allow=lambda address: True) -> bytes:
-    """One request through a proxy to a server, both on this machine."""
+    """One request through a proxy to a server, both on this machine: 127.0.0.2, called from 127.0.0.1, is a stranger."""
     async with contextlib.AsyncExitStack() as stack:
-        origin = await stack.enter_async_context(await asyncio.start_server(echo, "127.0.0.1", 0))
+        origin = await stack.enter_async_context(await asyncio.start_server(echo, "0.0.0.0", 0))
         front = await asyncio.start_server(Proxy(allow).serve, "127.0.0.1", 0, limit=proxy.HEAD_BYTES)
         await stack.enter_async_context(front)
         reader, writer = await asyncio.open_connection(*front.sockets[0].getsockname())
@@ -54,14 +54,14 @@ def through(request: str, **options) -> bytes:
 
 def test_a_plain_request_is_passed_on_in_origin_form_without_what_is_for_the_proxy():
     answer = through(
-        "GET http://127.0.0.1:PORT/a?b=c HTTP/1.1\r\nHost: x\r\nProxy-Connection: keep-alive\r\nConnection: keep-alive\r\n\r\n"
+        "GET http://127.0.0.2:PORT/a?b=c HTTP/1.1\r\nHost: x\r\nProxy-Connection: keep-alive\r\nConnection: keep-alive\r\n\r\n"
     )
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert b"\r\n\r\nGET /a?b=c HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" in answer
 
 
 def test_a_tunnel_carries_bytes_both_ways():
-    answer = through("CONNECT 127.0.0.1:PORT HTTP/1.1\r\n\r\nhello")
+    answer = through("CONNECT 127.0.0.2:PORT HTTP/1.1\r\n\r\nhello")
     assert answer.startswith(b"HTTP/1.1 200 Connection established\r\n\r\nHTTP/1.1 200 OK")
     assert answer.endswith(b"hello")
 
@@ -73,6 +73,11 @@ def test_a_target_on_this_machine_is_forbidden_in_words(target):
     answer = through(f"{target} HTTP/1.1\r\n\r\n", allow=is_public)
     assert answer.startswith(b"HTTP/1.1 403 Forbidden")
     assert b"not a public address" in answer
+
+
+def test_an_address_that_is_this_machines_own_is_forbidden_however_public():
+    answer = through("CONNECT 127.0.0.1:PORT HTTP/1.1\r\n\r\nhello")
+    assert answer.startswith(b"HTTP/1.1 403 Forbidden")
 
 
 @pytest.mark.parametrize(
