@@ -28,6 +28,9 @@ _SLOT = struct.Struct("<16sIId")  # who, hour since the epoch, used in it, when 
 _SLOTS, _BUCKETS = 32, 2048
 _BUCKET = _SLOT.size * _SLOTS
 HOUR = 3600
+# Hours that a clock may be set back without opening a second one. An hour seen further ahead was the clock's mistake,
+# and whoever was counted in it must not wait until it comes.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,12 @@ class FileLimiter:
         who = blake2b(key.encode(), digest_size=16).digest()
         # Without the lock: a page that meets a writer in the act shows a wrong number once.
         _, hour, used, _ = self._find(who, int.from_bytes(who[:4], "little") % _BUCKETS * _BUCKET)
-        return used if hour >= int(time.time()) // HOUR else 0
+        return used if _stands(hour, int(time.time()) // HOUR) else 0
 
     def _decide(self, who: bytes, start: int, limit: Limit, now: float) -> Decision:
         offset, hour_seen, used, full_at = self._find(who, start)
-        hour = max(int(now) // HOUR, hour_seen)  # a clock set back must not open a second hour
-        used = used if hour_seen == hour else 0
+        hour = int(now) // HOUR
+        hour, used = (hour_seen, used) if _stands(hour_seen, hour) else (hour, 0)
         reset = (hour + 1) * HOUR
         pace = HOUR / limit.hour
         empty = now + limit.burst * pace
@@ -124,6 +127,11 @@ class FileLimiter:
         return oldest, 0, 0, 0.0
 
 
+def _stands(hour_seen: int, hour: int) -> bool:
+    """Whether what was counted in `hour_seen` still counts in this hour of the clock."""
+    return hour <= hour_seen <= hour + AHEAD
+
+
 class RedisLimiter:
     """The meters are hashes in Redis, decided by one script and by Redis' clock, which all machines share.
 
@@ -139,8 +147,8 @@ class RedisLimiter:
         end
         local kept = redis.call('HMGET', KEYS[1], 'hour', 'used', 'full_at')
         local hour_seen, used, full_at = tonumber(kept[1] or 0), tonumber(kept[2] or 0), tonumber(kept[3] or 0)
-        local hour = math.max(math.floor(now / 3600), hour_seen)
-        if hour_seen ~= hour then used = 0 end
+        local hour = math.floor(now / 3600)
+        if hour_seen < hour or hour_seen > hour + tonumber(ARGV[4]) then used = 0 else hour = hour_seen end
         local reset, pace = (hour + 1) * 3600, 3600 / per_hour
         local empty = now + burst * pace
         local function keep(used, full_at)
@@ -171,7 +179,8 @@ class RedisLimiter:
         self._alone.forget()
 
     def hit(self, key: str, limit: Limit) -> Decision:
-        arguments: list[int | str | float] = [limit.hour, limit.burst, repr(self._clock()) if self._clock else ""]
+        clock = repr(self._clock()) if self._clock else ""
+        arguments: list[int | str] = [limit.hour, limit.burst, clock, AHEAD]
         try:
             answer = shared.ask(lambda _: self._decide(keys=[self.KEYS + key], args=arguments))
         except shared.Gone:
@@ -184,7 +193,7 @@ class RedisLimiter:
             hour, used = shared.ask(lambda redis: redis.hmget(self.KEYS + key, "hour", "used"))
         except shared.Gone:
             return self._alone.used(key)
-        return int(used) if hour and used and int(hour) >= int((self._clock or time.time)()) // HOUR else 0
+        return int(used) if hour and used and _stands(int(hour), int((self._clock or time.time)()) // HOUR) else 0
 
 
 @cache

@@ -137,6 +137,18 @@ def test_a_clock_set_back_opens_no_second_hour_and_locks_nobody_out_for_long(lim
     assert admitted(limiter, "a", limit, 110) == 100
 
 
+def test_a_clock_that_was_far_ahead_for_a_moment_locks_nobody_out_until_then(limiter, clock):
+    limit = Limit(100, 100)
+    clock.now += 365 * 24 * HOUR
+    assert admitted(limiter, "a", limit, 110) == 100
+    clock.now -= 365 * 24 * HOUR
+    assert limiter.used("a") == 0
+    refused = limiter.hit("a", limit)  # its bucket is empty still
+    assert (refused.remaining, refused.reset, refused.retry_after) == (100, NOON + HOUR, 36)
+    clock.now += 36
+    assert limiter.hit("a", limit).allowed
+
+
 def test_a_clock_set_back_empties_no_bucket_for_hours(limiter, clock):
     limit = Limit(1000, 50)
     admitted(limiter, "a", limit, 50)
