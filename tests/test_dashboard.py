@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, serialized_rollback=True),
 ]
 CHROMIUM, FLAGS = "/usr/bin/chromium", ["--no-sandbox", "--disable-background-networking"]
-MODES = [(width, theme) for width in (1280, 390) for theme in ("light", "dark")]
+SIGHTS = [(1280, "light"), (390, "dark")]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from accounts.actions import oauth_codes
 from accounts.models import OAuthApp, OAuthToken
 from accounts.models.oauth_app import CLI
 from tests import make
-from tests.test_dashboard import MODES, account, browser, inspect, visit  # noqa: F401  (fixtures)
+from tests.test_dashboard import account, browser, visit  # noqa: F401  (fixtures)
 
 pytestmark = [
     pytest.mark.browser,
@@ -62,30 +62,6 @@ def question(app, redirect_uri, **more):
         }
         | more
     )
-
-
-@pytest.mark.parametrize(("width", "theme"), MODES)
-def test_every_oauth_page_can_be_used_by_everybody_on_any_screen(visit, account, width, theme):  # noqa: F811
-    page = visit("/settings/api-tokens", width=width, color_scheme=theme)
-    inspect(page)
-    page.goto("/settings/oauth-apps")
-    inspect(page)
-    app, _ = make.make_app(account, "web", redirect_uris=["http://127.0.0.1/back"], name="Grafana Cloud")
-    machine, _ = make.make_app(account, "machine", name="Nightly reports")
-    token, _ = make.make_token(account, name="Deploy from CI")
-    device = oauth_codes.begin_device(
-        app=OAuthApp.objects.get(client_id=CLI), device_code="x", scopes=["instances:read", "functions:invoke"]
-    )
-    paths = ["/settings/api-tokens", "/settings/api-tokens/new"]
-    paths += [f"/settings/api-tokens/{token.public_id}{verb}" for verb in ("", "/revoke")]
-    paths += ["/settings/oauth-apps", "/settings/oauth-apps/new", f"/settings/oauth-apps/{machine.public_id}/rotate"]
-    paths += [f"/settings/oauth-apps/{app.public_id}/delete", "/oauth/device"]
-    paths += [f"/oauth/device?user_code={device.user_code}", question(app, "http://127.0.0.1/back")]
-    for path in paths:
-        assert page.goto(path).status == 200, path
-        inspect(page)
-    page.goto("/oauth/authorize?client_id=nobody")
-    inspect(page)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without JavaScript"])

@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from playwright.sync_api import Page
 
 from tests import make
-from tests.test_dashboard import browser  # noqa: F401  (a fixture)
+from tests.test_dashboard import SIGHTS, browser  # noqa: F401  (a fixture)
 from tests.walk import showcase, tour
 from tests.walk.windows import signed_in
 
@@ -29,7 +29,6 @@ MORE = {"account_reauthenticate": 1, "mfa_reauthenticate": 1, "mfa_reauthenticat
 FIRST_LOAD = 30_000  # bytes: HTML, styles, scripts, icon; htmx follows later, where something moves or is filled in
 WITH_HTMX = 46_000
 AXE = Axe().axe_script
-SIGHTS = [(1280, "light"), (390, "dark")]
 ALIKE = ".docs-part ~ .docs-part ~ .docs-part"  # of the reference: seventy parts that one template makes
 
 

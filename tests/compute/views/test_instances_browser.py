@@ -8,7 +8,7 @@ from accounts import uses
 from compute.actions import instances
 from compute.models import Instance
 from tests import make
-from tests.test_dashboard import MODES, account, browser, inspect, visit  # noqa: F401  (fixtures)
+from tests.test_dashboard import SIGHTS, account, browser, inspect, visit  # noqa: F401  (fixtures)
 
 pytestmark = [
     pytest.mark.browser,
@@ -109,7 +109,7 @@ def test_the_overview_hears_the_first_call(visit, live_server, account):  # noqa
     inspect(page)
 
 
-@pytest.mark.parametrize(("width", "theme"), MODES)
+@pytest.mark.parametrize(("width", "theme"), SIGHTS)
 def test_pages_with_much_on_them_are_sound_on_any_screen(visit, account, width, theme):  # noqa: F811
     rows = [
         make.make_instance(
