@@ -67,18 +67,26 @@ def run(key: str, request: Any, handler: Callable[[], Response], *, bare: bool) 
 
 
 def marks(key: str, request: Any) -> tuple[str, str]:
-    """What the key stands for (account, method, path), and what was asked under it (query and body), as digests."""
+    """What the key stands for (account, method, path), and what was asked under it, as digests.
+
+    Asked is the query and the body, for this user with these scopes: a stored answer may hold a secret, which is for
+    whoever could have got it by themselves. A rotated key has the scopes and the user of the one before.
+    """
     owner = request.auth.account.public_id if request.auth else "nobody"
     digest = sha256("\n".join([owner, request.method, request.path, key]).encode()).hexdigest()
     body = request.data
     said = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    return digest, sha256(request.META.get("QUERY_STRING", "").encode() + b"\n" + said).hexdigest()
+    asker = [request.auth.user.public_id, *sorted(request.auth.scopes)] if request.auth else []
+    asked = " ".join([*asker, request.META.get("QUERY_STRING", "")]).encode()
+    return digest, sha256(asked + b"\n" + said).hexdigest()
 
 
 def insist_on_same(first: str, fingerprint: str) -> None:
     """Raises IdempotencyKeyReused where the fingerprint of the key's first request is not this one's."""
     if first != fingerprint:
-        message = "This Idempotency-Key was used with another request: use a new key for a new request"
+        message = (
+            "This Idempotency-Key was used with another request, or by somebody else: use a new key for a new request"
+        )
         raise IdempotencyKeyReused(message)
 
 

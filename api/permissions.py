@@ -20,6 +20,7 @@ class Credential(Protocol):
 
     account: Any
     by: Actor
+    user: Any  # for whom it acts
     scopes: frozenset[str]
     rate: Limit
     headers: dict[str, str]  # sent with every answer, e.g. when the credential expires

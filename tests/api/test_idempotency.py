@@ -73,6 +73,18 @@ def test_another_key_of_the_same_account_may_repeat_the_request(api, account):
     assert create(make.make_api(account))["Idempotent-Replayed"] == "true"
 
 
+def test_a_secret_is_not_replayed_to_who_could_not_have_made_it(account, api):
+    """The key and the body of another can be guessed; what was made for them stays theirs."""
+    wanted = {"name": "deploy", "scopes": ["*"]}
+    made = create(api, path="/account/api-keys", body=wanted).json()["data"]
+    bobs = make.make_api(account, member=make.make_member(account, "developer"))
+    admins = make.make_api(account, member=make.make_member(account, "admin"))
+    narrow = make.make_api(account, scopes=["api_keys:write"])
+    for other in (bobs, admins, narrow):
+        refused(create(other, path="/account/api-keys", body=wanted), 422, "idempotency_key_reused")
+    assert create(api, path="/account/api-keys", body=wanted).json()["data"]["key"] == made["key"]
+
+
 def test_a_repeat_needs_the_credential_and_scope_like_the_first(account, api):
     create(api)
     refused(create(make.Api()), 401, "authentication_failed")
