@@ -17,6 +17,7 @@ from core.errors import Conflict, Invalid, LimitExceeded, NotAllowed, checked_na
 from core.models import Counter
 
 DEFAULT_LIFE = timedelta(days=90)
+LONGEST_LIFE = timedelta(days=36_525)  # a century: a successor with as long a life must end within the calendar
 MAX_OVERLAP_HOURS = 720
 
 
@@ -50,6 +51,9 @@ def create(
     granted = grant(grantable if scopes is None else scopes, grantable)
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid.field("expires_at", "expires_at must be in the future", value=expires_at.isoformat())
+    if expires_at is not None and expires_at > timezone.now() + LONGEST_LIFE:
+        message = "expires_at may be a century ahead at most; null means never"
+        raise Invalid.field("expires_at", message, value=expires_at.isoformat())
     if expires_at is None and not never_expires:
         expires_at = timezone.now() + DEFAULT_LIFE
     _within_quota(account)
