@@ -14,7 +14,7 @@ from compute.models import SshKey
 from core import events
 from core.context import Actor
 from core.db import atomic_write
-from core.errors import Conflict, Invalid, LimitExceeded, checked_name
+from core.errors import Conflict, Invalid, LimitExceeded, NotFound, checked_name
 from core.models import Counter
 
 MIN_RSA_BITS = 2048
@@ -37,11 +37,12 @@ def add(*, account: Account, by: Actor, name: str, public_key: str) -> SshKey:
     line = _line(public_key)
     fingerprint = _fingerprint(line)
     name = checked_name(name)
+    limit = account.plan.max_ssh_keys
+    # First, as it locks: of two who add the same key at once, the second sees the first one's.
+    used = Counter.add(account, ssh_key=1)["ssh_key"] - 1
     mine = SshKey.objects.for_account(account)
     if existing := mine.filter(fingerprint=fingerprint).first():
         raise SshKeyExists(f"This public key is already here as '{existing.name}'", existing_id=existing.public_id)
-    limit = account.plan.max_ssh_keys
-    used = Counter.add(account, ssh_key=1)["ssh_key"] - 1
     if used >= limit:
         message = f"The plan {account.plan.name} allows {limit} SSH keys, and {used} are in use"
         raise SshKeyQuotaExceeded(message, suggestion="Remove one first.", limit=limit, used=used, requested=1)
@@ -78,8 +79,11 @@ def generate(*, account: Account, by: Actor, name: str) -> tuple[SshKey, str]:
 
 @atomic_write()
 def rename(*, key: SshKey, by: Actor, name: str) -> SshKey:
-    """Records: ssh_key.updated. Raises: Invalid."""
-    key = SshKey.objects.select_for_update(of=("self",)).select_related("account").get(pk=key.pk)
+    """Records: ssh_key.updated. Raises: Invalid, NotFound where it was removed meanwhile."""
+    found = SshKey.objects.select_for_update(of=("self",)).select_related("account").filter(pk=key.pk).first()
+    if found is None:
+        raise NotFound(f"Resource not available: the SSH key '{key.name}' was removed")
+    key = found
     key.name = checked_name(name)
     key.save(update_fields=["name", "updated_at"])
     events.record("ssh_key.updated", account=key.account, by=by, subject=key)

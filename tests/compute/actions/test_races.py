@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from accounts.actions import api_keys
 from accounts.models import Account, ApiKey
-from compute.actions import instances
+from compute.actions import instances, ssh_keys
+from compute.actions.ssh_keys import SshKeyExists
 from compute.models import Instance
 from core.context import SYSTEM
 from core.errors import LambdaError
@@ -64,6 +65,12 @@ def test_the_last_api_key_of_a_plan_is_made_once(account):
     results = at_once(*[lambda: make.make_key(account)] * 6)
     assert len(refusals(results)) == 5
     assert ApiKey.objects.working().count() == account.plan.max_api_keys
+
+
+def test_a_public_key_added_twice_at_once_is_there_once(account):
+    results = at_once(*[lambda: ssh_keys.add(account=account, by=SYSTEM, name="x", public_key=make.PUBLIC_KEY)] * 6)
+    assert [type(result) for result in refusals(results)] == [SshKeyExists] * 5
+    assert Counter.of(account, "ssh_key") == 1
 
 
 def test_of_many_stops_one_counts(account):

@@ -6,7 +6,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from compute.actions import ssh_keys
 from compute.models import SshKey
+from core.context import SYSTEM
+from core.errors import NotFound
 from core.models import Event
 from tests import make
 from tests.api.test_errors import refused
@@ -128,6 +131,13 @@ def test_renaming_is_recorded(account, api):
     assert Event.objects.first().type == "ssh_key.updated"
     for name in ("", " ", "x" * 101):
         refused(api.patch(f"/ssh-keys/{key.public_id}", {"name": name}), 400, "invalid_request")
+
+
+def test_a_key_removed_before_it_could_be_renamed_is_not_found(account):
+    key = SshKey.objects.get(pk=ssh_keys.add(account=account, by=SYSTEM, name="x", public_key=make.PUBLIC_KEY).pk)
+    SshKey.objects.filter(pk=key.pk).delete()
+    with pytest.raises(NotFound, match="removed"):
+        ssh_keys.rename(key=key, by=SYSTEM, name="y")
 
 
 def test_charlie_finds_nothing_of_alices(account):
