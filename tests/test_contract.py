@@ -341,16 +341,6 @@ def test_no_idempotency_key_makes_a_second_effect(operation):
         assert again["X-Request-Id"] != first["X-Request-Id"]
 
 
-@each(only=lambda operation: operation.method != "GET" and "{" in operation.path)
-def test_nothing_is_changed_in_another_version_than_the_one_insisted_on(operation):
-    alice = make_account()
-    path = operation.make(alice)
-    api = make_api(alice)
-    events = Event.objects.count()
-    assert_refused(operation.call(api, path, HTTP_IF_MATCH='"0"'), 412, "precondition_failed")
-    assert Event.objects.count() == events
-
-
 @each(only=lambda operation: operation.action == "create")
 def test_a_rehearsed_create_is_priced_and_leaves_nothing(operation):
     alice = make_account()
