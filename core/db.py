@@ -16,7 +16,6 @@ from contextlib import ContextDecorator
 from datetime import UTC, datetime
 from decimal import Context, Decimal
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -73,7 +72,7 @@ class _FairLock:
     def __init__(self) -> None:
         self._file: int | None = None
         if vendor() == "sqlite" and not connection.is_in_memory_db():  # type: ignore[attr-defined]
-            path = Path(f"{connection.settings_dict['NAME']}.write-lock")
+            path = f"{connection.settings_dict['NAME']}.write-lock"
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             began = time.monotonic()
             fcntl.flock(self._file, fcntl.LOCK_EX)
