@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from api import waiting
 from api.filters import Filters, MomentFilter
-from api.pagination import number, page
+from api.pagination import number, sliced
 from api.renderers import Answer, Feed, Page, like, public_id
 from api.views import ViewSet, one
 from core.errors import Invalid, NotFound
@@ -147,6 +147,5 @@ class EventTypes(ViewSet):
     query = {"list": {"page", "limit"}}
 
     def list(self, request: Request) -> Answer[Page[EventTypeOut]]:
-        number, limit = page(request)
         rows: list[EventTypeOut] = [{"type": name, "description": text} for name, text in declared().items()]
-        return Answer(Page(rows[(number - 1) * limit : number * limit], number, limit, len(rows)))
+        return Answer(sliced(request, rows))

@@ -182,9 +182,6 @@ class Filters(django_filters.FilterSet):
         for name in given:
             if name in cls.base_filters and not given[name]:
                 raise Invalid.field(name, f"{name} needs a value, or leave it out", value="")
-            if len(given.getlist(name)) > 1 and not isinstance(cls.base_filters.get(name), Tags):
-                message = f"{name} may be given once; separate several values by commas"
-                raise Invalid.field(name, message, value=given.getlist(name))
         chosen = cls(data=given, queryset=rows)
         if not chosen.is_valid():
             found = chosen.errors.as_data().items()

@@ -84,10 +84,8 @@ def marks(key: str, request: Any) -> tuple[str, str]:
 def insist_on_same(first: str, fingerprint: str) -> None:
     """Raises IdempotencyKeyReused where the fingerprint of the key's first request is not this one's."""
     if first != fingerprint:
-        message = (
-            "This Idempotency-Key was used with another request, or by somebody else: use a new key for a new request"
-        )
-        raise IdempotencyKeyReused(message)
+        whose = "This Idempotency-Key was used with another request, or by somebody else"
+        raise IdempotencyKeyReused(f"{whose}: use a new key for a new request")
 
 
 def _claim(mine: IdempotencyRecord) -> IdempotencyRecord:

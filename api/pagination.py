@@ -1,14 +1,16 @@
 """Pages of lists: `page` and `limit` for the enveloped family, `limit` and `offset` for the bare one."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from rest_framework.request import Request
 
+from api.renderers import Page
 from core.errors import FieldError, Invalid
 
 MAX_LIMIT = 100
 MAX_OFFSET = 10_000_000
 DEEP = 1000  # rows to skip
+T = TypeVar("T")
 
 
 def number(request: Request, name: str, *, default: int, low: int, high: int) -> int:
@@ -28,6 +30,12 @@ def page(request: Request) -> tuple[int, int]:
     """(page, limit) of an enveloped list."""
     limit = number(request, "limit", default=20, low=1, high=MAX_LIMIT)
     return number(request, "page", default=1, low=1, high=MAX_OFFSET // limit), limit
+
+
+def sliced(request: Request, rows: list[T]) -> Page[T]:
+    """The page asked for of a list that is all there."""
+    number, limit = page(request)
+    return Page(rows[(number - 1) * limit : number * limit], number, limit, len(rows))
 
 
 def cut(queryset: Any, page: int, limit: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict
 
 from rest_framework.request import Request
 
+from api.pagination import sliced
 from api.renderers import Answer, Page, like
 from api.views import ViewSet
 
@@ -26,7 +27,8 @@ class Versions(ViewSet):
     """Which versions of the API there are."""
 
     scopes = {"list": "public"}
+    query = {"list": {"page", "limit"}}
 
     def list(self, request: Request) -> Answer[Page[VersionOut]]:
         """List the versions of the API."""
-        return Answer(Page(VERSIONS, 1, len(VERSIONS), len(VERSIONS)))
+        return Answer(sliced(request, VERSIONS))

@@ -81,6 +81,8 @@ class ViewSet(ViewSetMixin, APIView):
             allowed = self.understood() if action else given  # without an action, 405 will say what is wrong
             if unknown := sorted(set(given) - set(allowed)):
                 raise UnknownParameter.among(unknown, sorted(allowed))
+            if action:
+                _refuse_repeated(given, allowed)
         if action is None:
             return
         if request.method in ("POST", "PUT", "PATCH") and action not in {*self.takes, *self.raw}:
@@ -152,6 +154,14 @@ class ViewSet(ViewSetMixin, APIView):
         response = idempotency.run(key, request, insisting, bare=self.bare)
         response.enveloped = True  # it is final, whatever its status
         return response
+
+
+def _refuse_repeated(given: Any, allowed: Mapping[str, dict[str, Any]]) -> None:
+    """Of two values one would be ignored, and nobody knows which."""
+    for name in given:
+        if len(values := given.getlist(name)) > 1 and allowed[name].get("type") != "array":
+            message = f"{name} may be given once; separate several values by commas"
+            raise Invalid.field(name, message, value=values)
 
 
 def found(rows: Any, public_id: str) -> Any:

@@ -9,6 +9,7 @@ from accounts import models
 from accounts.actions import accounts
 from accounts.models.limit import limits
 from api.events import ActorOut
+from api.pagination import sliced
 from api.renderers import Answer, Page, like, public_id
 from api.serializers import Input
 from api.views import ViewSet
@@ -39,7 +40,7 @@ class LimitOut(TypedDict):
     name: Annotated[str, like("instances")]
     limit: Annotated[int, like(100)]
     used: Annotated[int, like(3)]
-    unit: Annotated[str, like("instances")]
+    unit: Annotated[str, {"enum": ["count", "per hour"]}]
 
 
 class WhoAmIAccountOut(TypedDict):
@@ -78,6 +79,7 @@ class Account(ViewSet):
     """The account that the credential belongs to."""
 
     scopes = {"retrieve": "account:read", "update": "account:write", "limits": "account:read", "whoami": None}
+    query = {"limits": {"page", "limit"}}
     takes = {"update": UpdateInput}
 
     def rows(self, request) -> Any:
@@ -105,7 +107,7 @@ class Account(ViewSet):
             {"name": name, "limit": limit, "used": used, "unit": "count"}
             for name, limit, used in limits(request.account)
         ]
-        return Answer(Page(rows, 1, len(rows), len(rows)))
+        return Answer(sliced(request, rows))
 
     def whoami(self, request) -> Answer[WhoAmIOut]:
         """Say who the credential acts for, and what it may do."""

@@ -131,6 +131,8 @@ def test_nothing_said_is_silently_ignored(api):
     assert "needs a value" in refusal(api, "/instances?status=")["message"]
     assert "once" in refusal(api, "/instances?status=running&status=stopped")["message"]
     assert "once" in refusal(api, "/instances?order=asc&order=desc")["message"]
+    for list_without_filters in ("/instances", "/instance-types", "/versions", "/account/limits"):
+        assert "once" in refusal(api, f"{list_without_filters}?page=1&page=2")["message"]
 
 
 def test_a_narrowed_list_is_counted_but_no_further_than_it_pays(alice, api, monkeypatch):
