@@ -15,16 +15,20 @@ from ipaddress import ip_address
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from django.conf import settings
+from yarl import URL
 
 from webhooks.actions.attempts import Outcome
-from webhooks.targets import Allowed, ForbiddenTarget
+from webhooks.targets import Allowed, ForbiddenTarget, moment
 
 PATIENCE = 10.0  # seconds from dialling to the answer's status
 KEPT_BYTES = 4096  # of an answer's body, and of its headers
 AGENT = "Lambda-Webhooks/1"
 
 
-_target = lru_cache(maxsize=4096)(Allowed.check_url)  # by the rules and the text; refusals are not remembered
+@lru_cache(maxsize=4096)  # refusals are not remembered
+def _target(allowed: Allowed, text: str, _moment: int) -> URL:
+    """For a moment only: the address in a URL may become this machine's own."""
+    return allowed.check_url(text)
 
 
 class CheckedResolver(AbstractResolver):
@@ -75,7 +79,7 @@ async def attempt(session: aiohttp.ClientSession, outcome: Outcome, body: bytes)
     """Send, and write into the outcome what came of it. Raises nothing: whatever goes wrong is an outcome."""
     begun = time.perf_counter()
     try:
-        url = _target(settings.LAMBDA_WEBHOOK_ALLOW, outcome.url)
+        url = _target(settings.LAMBDA_WEBHOOK_ALLOW, outcome.url, moment())
         async with asyncio.timeout(PATIENCE):
             async with session.post(url, data=body, headers=outcome.request_headers, allow_redirects=False) as answer:
                 outcome.duration_ms = _milliseconds(begun)
@@ -89,7 +93,7 @@ async def attempt(session: aiohttp.ClientSession, outcome: Outcome, body: bytes)
         outcome.error = f"There was no answer within {PATIENCE:g} s." if outcome.status is None else ""
     except ForbiddenTarget as forbidden:
         outcome.error = f"Not sent: {forbidden}."
-    except (aiohttp.ClientError, OSError, ValueError) as failure:
+    except Exception as failure:  # whatever it is: what is not written down is sent again for ever
         if outcome.status is None:
             outcome.error = _in_words(failure)
     if outcome.status is None:
@@ -132,7 +136,7 @@ def _wish(header: str) -> float:
         return float(header[:9])
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for years and zones of twenty digits
         return 0
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
@@ -140,7 +144,7 @@ def _wish(header: str) -> float:
 
 def _in_words(failure: Exception) -> str:
     match failure:
-        case aiohttp.ClientConnectorDNSError():
+        case aiohttp.ClientConnectorDNSError() | UnicodeError():  # the latter for a label of over 63 characters
             return "The name of the receiver cannot be resolved."
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             return f"No secure connection: {failure}"[:300]

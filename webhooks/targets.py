@@ -63,7 +63,7 @@ class Allowed:
         if any(address in network for network in FORBIDDEN):
             raise ForbiddenTarget(f"{address} is not an address on the Internet")
         # Whatever address it has: what listens here may trust whoever calls from here.
-        if any(address in network for network in own(int(time.monotonic() // MEMORY))):
+        if any(address in network for network in own(moment())):
             raise ForbiddenTarget(f"{address} is this machine, not a receiver on the Internet")
 
     def check_url(self, text: str) -> URL:
@@ -98,6 +98,11 @@ class Allowed:
         if name == "localhost" or name.endswith(".localhost"):
             raise ForbiddenTarget(f"{host} is this machine, not a receiver on the Internet")
         return None
+
+
+def moment() -> int:
+    """The same number for as long as this machine's addresses are remembered."""
+    return int(time.monotonic() // MEMORY)
 
 
 @lru_cache(maxsize=1)

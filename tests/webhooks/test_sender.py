@@ -160,6 +160,23 @@ def test_a_public_address_of_this_machine_is_dialled_only_where_the_operator_all
     assert [found[0] for found in dialled] == [address] * 2
 
 
+def test_an_address_that_becomes_this_machines_own_is_dialled_no_more(dialled, monkeypatch, settings):
+    settings.LAMBDA_WEBHOOK_ALLOW = Allowed()
+    send("https://8.8.4.4/")
+    monkeypatch.setattr(targets, "own", lambda _: [ip_network("8.8.4.4")])
+    for module in (targets, sender):
+        monkeypatch.setattr(module, "moment", lambda: -1)
+    (refused,) = send("https://8.8.4.4/")
+    assert [address[0] for address in dialled] == ["8.8.4.4"]
+    assert "is this machine" in refused.error
+
+
+def test_a_name_that_no_name_server_could_know_is_said_not_to_resolve(settings):
+    settings.LAMBDA_WEBHOOK_ALLOW = Allowed()
+    (outcome,) = send(f"https://{'a' * 64}.example/")
+    assert outcome.error == "The name of the receiver cannot be resolved."
+
+
 def test_loopback_is_reached_by_its_literal_names_over_http_and_by_no_other_name(monkeypatch, settings):
     settings.LAMBDA_WEBHOOK_ALLOW = Allowed(loopback=True)
     with Receiver() as receiver:
@@ -196,8 +213,12 @@ def test_an_endless_answer_is_cut_off_and_counts_by_its_status(settings):
     assert outcome.response_body == "\ufffd" * 4096
 
 
+ENDLESS = "Wed, 21 Oct 20150000000000000000 07:28:00 GMT"
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("120", 120), ("", 0), ("soon", 0), ("-5", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)]
+    ("header", "seconds"),
+    [("120", 120), ("", 0), ("soon", 0), ("-5", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), (ENDLESS, 0)],
 )
 def test_a_retry_after_is_read_as_far_as_it_can_be(header, seconds):
     assert sender._wish(header) == seconds
