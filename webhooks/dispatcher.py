@@ -21,6 +21,7 @@ from uuid import UUID
 from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
+from redis import RedisError
 
 from core import ids
 from core.models import Event
@@ -42,7 +43,7 @@ FAILING_SOCKETS = SOCKETS // 5
 SILENT = 5  # attempts in a row without any answer, after which an endpoint is only probed …
 PROBE_EVERY = 30.0  # … so often (seconds)
 REMEMBERED = 5000  # bodies of events
-LOOKUPS = 64  # names that are resolved at once: a name server that hangs must not hold up the others
+LOOKUPS = SOCKETS  # names that are resolved at once: where one hangs, no other may have to wait for its thread
 BEAT = 5.0  # seconds between two signs of life
 T = TypeVar("T")
 
@@ -162,7 +163,8 @@ class Dispatcher:
         """Make deliveries of new events, and claim what there is room for. Looks at `watched` endpoints as well."""
         if time.monotonic() >= self.beat_at:
             self.beat_at = time.monotonic() + BEAT
-            cache.set(HEARTBEAT, time.time(), timeout=None)
+            with suppress(OSError, RedisError):  # without the cache /readyz hears nothing, and all else goes on
+                cache.set(HEARTBEAT, time.time(), timeout=None)
         deliveries.fan_out()
         deliveries.replay_some()
         due, now = attempts.due(), timezone.now()
