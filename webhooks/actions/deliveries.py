@@ -58,7 +58,6 @@ def _goes_to(event: Event, endpoint: Endpoint) -> bool:
     return event.type != "webhook.test" and matches(endpoint.events, event.type)
 
 
-# A conflict there is only where the log is read anew from its start.
 _INSERT = (
     "INSERT INTO webhooks_delivery (id, created_at, updated_at, endpoint_id, event_seq, event_id, event_type, "
     "sequence, tries, next_attempt_at, version, state, attempts, last_error) "
@@ -67,15 +66,22 @@ _INSERT = (
 
 
 def _insert(wanted: Mapping[Endpoint, list[Event]]) -> None:
-    """New rows, each with the next number of its endpoint. Endpoints in one order: two writers never wait in a ring."""
+    """New rows, each with the next number of its endpoint. Endpoints in one order: two writers never wait in a ring.
+
+    What is there already takes no number: a replay was faster than the log, or that is read anew from its start.
+    """
     for endpoint, mine in sorted(wanted.items(), key=lambda pair: pair[0].pk):
         if not mine:
             continue
-        first = _count(endpoint.pk, len(mine)) - len(mine) + 1
+        last = _count(endpoint.pk, len(mine))  # and so others wait until these rows are there
+        there = Delivery.objects.filter(endpoint=endpoint, event_seq__in=[event.seq for event in mine])
+        if known := set(there.values_list("event_seq", flat=True)):
+            mine = [event for event in mine if event.seq not in known]
+            last = _count(endpoint.pk, -len(known))
         now, owner = db.moment(timezone.now()), db.adapted(endpoint.pk)
         rows = [
             (db.adapted(ids.new()), now, now, owner, event.seq, db.adapted(event.id), event.type, number, TRIES, now)
-            for number, event in enumerate(mine, first)
+            for number, event in enumerate(mine, last - len(mine) + 1)
         ]
         with connection.cursor() as cursor:
             cursor.executemany(_INSERT, rows)
@@ -117,10 +123,9 @@ def replay_some() -> int:
 def _again(endpoint: Endpoint, wanted: list[Event]) -> None:
     """Make due what there is, and make what there is not."""
     mine = Delivery.objects.filter(endpoint=endpoint, event_seq__in=[event.seq for event in wanted])
-    there = set(mine.values_list("event_seq", flat=True))
     waiting = mine if endpoint.replay_all else mine.exclude(state="delivered")
     waiting.update(**_afresh(), version=F("version") + 1)
-    _insert({endpoint: [event for event in wanted if event.seq not in there]})
+    _insert({endpoint: wanted})
 
 
 def _afresh() -> dict[str, Any]:
