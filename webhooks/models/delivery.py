@@ -6,6 +6,7 @@ The body is not kept: it follows from the event, which never changes, and from t
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from math import ceil
 from typing import Any, Self
 from uuid import UUID
 
@@ -50,7 +51,7 @@ class Reads(models.QuerySet["Delivery"]):
         last = (
             "SELECT * FROM (SELECT endpoint_id, "
             "CASE WHEN state = 'pending' AND attempts > 0 AND delivered_at IS NULL THEN 'retrying' ELSE state END, "
-            "last_ms FROM webhooks_delivery WHERE endpoint_id = %s "
+            "CASE WHEN last_status IS NOT NULL THEN last_ms END FROM webhooks_delivery WHERE endpoint_id = %s "
             f"ORDER BY id DESC LIMIT {HEALTH}) AS e{{}}"
         )
         found: dict[UUID, list[tuple[str, int | None]]] = {key: [] for key in keys}
@@ -64,7 +65,7 @@ class Reads(models.QuerySet["Delivery"]):
 
 def _health(rows: list[tuple[str, int | None]]) -> Health:
     times = sorted(taken for _, taken in rows if taken is not None)
-    p50, p95 = (times[int((len(times) - 1) * share)] for share in (0.5, 0.95)) if times else (None, None)
+    p50, p95 = (times[ceil(len(times) * share) - 1] for share in (0.5, 0.95)) if times else (None, None)
     return Health([state for state, _ in rows], p50, p95)
 
 

@@ -76,6 +76,19 @@ def test_a_log_that_is_read_again_from_its_start_makes_no_delivery_twice(account
     Cursor.objects.all().delete()
     read_log()
     assert types(endpoint) == ["ssh_key.added"]
+    assert Endpoint.objects.get().sequence == 1
+
+
+def test_a_replay_that_is_ahead_of_the_log_leaves_no_gap_in_the_numbers(account):
+    endpoint = make.make_webhook(account, events=["ssh_key.*"])
+    read_log()
+    make.make_ssh_key(account, name="before", generate=True)
+    now = timezone.now()
+    endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now - timedelta(hours=1), to=now + timedelta(hours=1))
+    deliveries.replay_some()
+    make.make_ssh_key(account, name="after", generate=True)
+    read_log()
+    assert [*Delivery.objects.order_by("sequence").values_list("sequence", flat=True)] == [1, 2]
 
 
 def test_nothing_is_made_for_the_disabled_nor_for_other_accounts(account):
@@ -170,12 +183,13 @@ def test_the_health_of_many_webhooks_is_one_statement(account):
     made = [make.make_webhook(account) for _ in range(3)]
     for number in range(4):
         delivery = make.make_delivery(made[0])
-        Delivery.objects.filter(pk=delivery.pk).update(state="delivered", last_ms=10 * (number + 1))
-    make.make_delivery(made[1])
+        Delivery.objects.filter(pk=delivery.pk).update(state="delivered", last_status=200, last_ms=10 * (number + 1))
+    unanswered = make.make_delivery(made[1])
+    Delivery.objects.filter(pk=unanswered.pk).update(last_ms=1)
     with CaptureQueriesContext(connection) as queries:
         health = Delivery.objects.health(made)
     assert len(queries) == 1
     first = health[made[0].pk]
-    assert (first.states, first.p50_ms, first.p95_ms) == (["delivered"] * 4, 20, 30)
-    assert health[made[1].pk].states == ["pending"]
+    assert (first.states, first.p50_ms, first.p95_ms) == (["delivered"] * 4, 20, 40)
+    assert (health[made[1].pk].states, health[made[1].pk].p95_ms) == (["pending"], None)
     assert (health[made[2].pk].states, health[made[2].pk].p50_ms) == ([], None)
