@@ -201,7 +201,9 @@ def _judge(by_endpoint: Mapping[UUID, list[Outcome]]) -> None:
         last_success = max((number for number, one in enumerate(outcomes) if one.delivered), default=-1)
         failed[key] = outcomes[last_success + 1 :]
     well = [key for key, after in failed.items() if len(after) < len(by_endpoint[key])]
-    Endpoint.objects.filter(pk__in=well).exclude(failing_since=None).update(failing_since=None, failures=0)
+    Endpoint.objects.filter(pk__in=well).exclude(failing_since=None).update(
+        failing_since=None, failures=0, version=F("version") + 1
+    )
     for key, after in failed.items():
         if after:
             _blame(key, after)
@@ -209,7 +211,7 @@ def _judge(by_endpoint: Mapping[UUID, list[Outcome]]) -> None:
 
 def _blame(endpoint_id: UUID, failed: list[Outcome]) -> None:
     row = Endpoint.objects.filter(pk=endpoint_id)
-    row.filter(failing_since=None).update(failing_since=failed[0].at)
+    row.filter(failing_since=None).update(failing_since=failed[0].at, version=F("version") + 1)
     row.update(failures=F("failures") + len(failed))
     if any(outcome.status == GONE for outcome in failed):
         endpoints.give_up(endpoint_id=endpoint_id, reason="The receiver answered 410: it is gone for good.")

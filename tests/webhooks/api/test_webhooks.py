@@ -123,6 +123,22 @@ def test_a_delivery_shows_every_attempt_with_what_was_sent_and_answered(api, acc
     assert attempt["response"] == {"status": 500, "headers": {"A": "b"}, "body": "oops"}
 
 
+def test_a_webhook_that_begins_or_ceases_to_fail_is_another_version_of_it(api, account):
+    endpoint = make.make_webhook(account)
+    path = f"/webhooks/{endpoint.public_id}"
+    for status, failing in ((500, True), (200, False)):
+        before = api.get(path)["ETag"]
+        make.make_delivery(endpoint)
+        found = [
+            attempts.Outcome(one, timezone.now(), SAMPLE["url"], {}, "", status=status)
+            for one in attempts.claim(rooms={endpoint.pk: 9})
+        ]
+        attempts.settle(outcomes=found)
+        shown = api.get(path)
+        assert (shown.json()["data"]["failing_since"] is not None) is failing
+        assert shown["ETag"] != before
+
+
 def test_deliveries_are_narrowed_by_status_and_type(api, account):
     endpoint = make.make_webhook(account)
     for _ in range(2):
