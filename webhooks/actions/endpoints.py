@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account
@@ -169,6 +170,8 @@ def replay(*, endpoint: Endpoint, by: Actor, from_: datetime, to: datetime, only
         raise Invalid.field("from", f"from may be {KEPT.days} days ago at most", value=from_.isoformat())
     if not from_ < to:
         raise Invalid.field("to", "to must be later than from", value=to.isoformat())
+    if from_ > now:
+        raise Invalid.field("from", "from must be in the past", value=from_.isoformat())
     if endpoint.replay_to:
         raise ReplayUnderWay(
             f"A replay is under way, until the events of {endpoint.replay_to:%Y-%m-%dT%H:%M:%SZ}",
@@ -209,7 +212,7 @@ def mark_mailed(*, endpoint: Endpoint) -> None:
 def forget_old_secrets() -> None:
     """Secrets whose overlap has ended sign nothing: they need not be kept."""
     ended = Endpoint.objects.filter(old_secret_until__lte=timezone.now())
-    ended.update(sealed_old_secret="", old_secret_until=None)
+    ended.update(sealed_old_secret="", old_secret_until=None, version=F("version") + 1)
 
 
 def _record(type: str, endpoint: Endpoint, by: Actor, data: dict[str, str] | None = None) -> None:

@@ -177,6 +177,8 @@ def test_a_replay_is_refused_for_what_is_no_longer_kept_and_while_one_runs(accou
         endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now - timedelta(days=31), to=now)
     with pytest.raises(Invalid, match="later than from"):
         endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now, to=now)
+    with pytest.raises(Invalid, match="in the past"):
+        endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now + timedelta(days=1), to=now + timedelta(days=2))
     endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now - timedelta(days=1), to=now)
     with pytest.raises(endpoints.ReplayUnderWay):
         endpoints.replay(endpoint=endpoint, by=SYSTEM, from_=now - timedelta(days=1), to=now)
