@@ -6,7 +6,6 @@ How they are made is in `signing.py`; here somebody's body, headers and secret a
 import base64
 import binascii
 import hmac
-import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ def read(headers: str) -> dict[str, str]:
     text = headers.strip()
     if text.startswith("{"):
         with suppress(ValueError):
-            return {name.lower(): str(value) for name, value in json.loads(text).items()}
+            return {name.lower(): str(value) for name, value in orjson.loads(text).items()}
     if text.startswith("sha256=") or re.fullmatch("[0-9a-fA-F]{64}", text):
         return {HEADER.lower(): text}
     if text.startswith("v1,"):

@@ -28,6 +28,10 @@ def test_whatever_lambda_sends_is_right_by_all_three_rules(number):
     assert verdicts(check(body, json.dumps(headers), secrets[0])) == ["right"] * 3
 
 
+def test_headers_that_are_nested_without_end_are_no_headers():
+    assert verdicts(check(*sample()[:1], '{"a":' * 4000, sample()[2][0]))[0] == "missing"
+
+
 def test_during_a_rotation_the_new_secret_signs_the_third_alone():
     body, headers, (_, new) = sample(3)
     assert verdicts(check(body, lines(headers), new)) == ["wrong", "wrong", "right"]
