@@ -187,6 +187,18 @@ class Resource(models.Model):
         """`RES_` + 10 digits."""
         return ids.encode_number("RES", self.pk)
 
+    @classmethod
+    def key_behind(cls, public_id: str) -> UUID:
+        """The native id in a public one of whatever kind, numbers such as FUNC_… too. Raises ValueError.
+
+        What a number never meant is the nil UUID: nobody learns which numbers other accounts have.
+        """
+        prefix = public_id.rpartition("_")[0]
+        if not prefix.isupper():
+            return ids.decode(prefix, public_id)
+        numbered = cls.objects.filter(pk=ids.decode_number(prefix, public_id))
+        return numbered.values_list("native_id", flat=True).first() or UUID(int=0)
+
     def put(self) -> int:
         """Insert the row, or bring the one of the same thing up to date; answers its key."""
         changing = ("name", "region", "status", "tags", "detail", "deleted_at")

@@ -19,9 +19,8 @@ from api.events import representation as event_representation
 from api.filters import PAGING, Filters, MomentFilter
 from api.renderers import Answer, EnvelopeRenderer, Lines, Page, dumps, like
 from api.views import ViewSet
-from core import ids
 from core.errors import Invalid
-from core.models import Event
+from core.models import Event, Resource
 
 BATCH = 1000  # rows of an export read at once
 
@@ -52,9 +51,9 @@ class SubjectField(forms.CharField):
         if not value:
             return None
         try:
-            return ids.decode(value.rpartition("_")[0], value)
+            return Resource.key_behind(value)
         except ValueError:
-            raise ValidationError("must be an id such as inst_… or ak_…") from None
+            raise ValidationError("must be an id such as inst_…, FUNC_… or ak_…") from None
 
 
 class SubjectFilter(django_filters.Filter):

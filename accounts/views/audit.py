@@ -13,9 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views import View
 
 from accounts.models import Membership
-from core import ids
 from core.events import declared
-from core.models import Event
+from core.models import Event, Resource
 from dashboard import lists
 from dashboard.calls import Call
 from dashboard.pages import show_form
@@ -50,7 +49,7 @@ class Filters(lists.Filters):
         text = self.cleaned_data["subject"].strip()
         try:
             if text:
-                ids.decode(text.rpartition("_")[0], text)
+                Resource.key_behind(text)
         except ValueError:
             raise ValidationError("This is no id: it reads like inst_… or ak_…") from None
         return text
@@ -62,7 +61,7 @@ class Filters(lists.Filters):
         if given["type"]:
             rows = rows.filter(type__in={type for one in given["type"].split(",") for type in matching(one)})
         if subject := given["subject"]:
-            rows = rows.filter(subject_id=ids.decode(subject.rpartition("_")[0], subject))
+            rows = rows.filter(subject_id=Resource.key_behind(subject))
         if given["request_id"]:
             rows = rows.filter(request_id=given["request_id"])
         moments = self.moments()

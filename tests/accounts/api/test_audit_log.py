@@ -8,7 +8,7 @@ import pytest
 
 from accounts.api import audit_log
 from core.models import Event
-from tests.make import Api, days, make_account, make_api, make_instance, make_key
+from tests.make import Api, days, make_account, make_api, make_function, make_instance, make_key
 
 pytestmark = pytest.mark.django_db
 commits = [pytest.mark.django_db(transaction=True, serialized_rollback=True), pytest.mark.db]
@@ -64,6 +64,17 @@ def test_filters_narrow_to_type_actor_subject_request_address_and_time(alice, ap
     assert entries(api, since=days(1).isoformat()) == []
     assert entries(api, until=days(-1).isoformat()) == []
     assert len(entries(api, since=days(-1).isoformat(), until=days(1).isoformat())) == len(entries(api))
+
+
+def test_every_subject_that_the_log_names_is_one_that_it_can_be_narrowed_to(alice, api):
+    make_function(alice)
+    subjects = {entry["subject"]["id"] for entry in entries(api)}
+    assert any(id.startswith("FUNC_") for id in subjects)
+    for id in subjects:
+        assert {entry["subject"]["id"] for entry in entries(api, subject=id)} == {id}
+    assert entries(api, subject="FUNC_0000000000") == []
+    charlies = make_function(make_account(name="Charlie's")).public_id
+    assert entries(api, subject=charlies) == entries(api, subject=charlies.replace("FUNC", "RES")) == []
 
 
 @pytest.mark.parametrize(
