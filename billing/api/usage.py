@@ -3,10 +3,11 @@
 import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from django.utils import timezone
 
+from api.bare import FIELDS, picked
 from api.renderers import Answer, like
 from api.views import ViewSet
 from billing.models import UsageSpan
@@ -29,18 +30,19 @@ class Usage(ViewSet):
     scopes = {"retrieve": "billing:read"}
     query = {
         "retrieve": {
+            **FIELDS,
             "month": {
                 "type": "string",
                 "pattern": r"^\d{4}-(0[1-9]|1[0-2])$",
                 "description": "As `2026-01`. Default: the current one.",
-            }
+            },
         }
     }
     bare = True
 
     def retrieve(self, request) -> Answer[UsageOut]:
         """Get a month's usage."""
-        now = timezone.now()
+        names, now = picked(request, UsageOut, UsageOut.__annotations__), timezone.now()
         start, end = _month(request.query_params.get("month"), now)
         end = min(end, now)
         executions = hours = total = Decimal(0)
@@ -51,13 +53,13 @@ class Usage(ViewSet):
             total += counted.cost
             hours += counted.gigabyte_hours
             executions += counted.quantity if counted.sku == EXECUTIONS else 0
-        return Answer(
-            {
-                "total_executions": int(executions),
-                "gigabytes_hour": f"{hours.quantize(Decimal('0.1'), ROUND_HALF_UP):,} GBh",
-                "current_month_cost": f"${total.quantize(Decimal('0.01'), ROUND_HALF_UP):,}",
-            }
-        )
+        whole: Any = {
+            "total_executions": int(executions),
+            "gigabytes_hour": f"{hours.quantize(Decimal('0.1'), ROUND_HALF_UP):,} GBh",
+            "current_month_cost": f"${total.quantize(Decimal('0.01'), ROUND_HALF_UP):,}",
+        }
+        shown: Any = {name: whole[name] for name in names}
+        return Answer(shown)
 
 
 def _month(text: str | None, now: datetime) -> tuple[datetime, datetime]:

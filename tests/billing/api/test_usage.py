@@ -31,6 +31,13 @@ def test_an_account_that_used_nothing_reads_zeros_in_the_documents_words():
     assert list(answer.json()) == ["total_executions", "gigabytes_hour", "current_month_cost"]
 
 
+def test_fields_choose_what_is_shown_as_everywhere_in_the_bare_family():
+    api = make_api()
+    assert api.get("/usage?fields=*").json() == api.get("/usage").json()
+    assert api.get("/usage?fields=current_month_cost").json() == {"current_month_cost": "$0.00"}
+    assert api.get("/usage?fields=cost").status_code == 400
+
+
 def test_money_and_hours_have_commas_and_are_rounded_once_at_the_end():
     alice = make_account()
     with time_machine.travel(datetime(2026, 1, 24, tzinfo=UTC), tick=False):
