@@ -168,10 +168,10 @@ def replay(*, endpoint: Endpoint, by: Actor, from_: datetime, to: datetime, only
     endpoint.insist_on_active()
     if from_ < now - KEPT - timedelta(minutes=1):
         raise Invalid.field("from", f"from may be {KEPT.days} days ago at most", value=from_.isoformat())
-    if not from_ < to:
-        raise Invalid.field("to", "to must be later than from", value=to.isoformat())
     if from_ > now:
         raise Invalid.field("from", "from must be in the past", value=from_.isoformat())
+    if not from_ < to:
+        raise Invalid.field("to", "to must be later than from", value=to.isoformat())
     if endpoint.replay_to:
         raise ReplayUnderWay(
             f"A replay is under way, until the events of {endpoint.replay_to:%Y-%m-%dT%H:%M:%SZ}",

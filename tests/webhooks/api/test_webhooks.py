@@ -164,6 +164,8 @@ def test_a_replay_is_accepted_and_shown_until_it_is_done(api):
     assert accepted.status_code == 202
     assert accepted.json()["data"]["replay"]["only_undelivered"] is True
     assert errors(api.post(f"{path}/replay", {}))[0] == ("from", "from is required")
+    tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert errors(api.post(f"{path}/replay", {"from": tomorrow}))[0] == ("from", "from must be in the past")
     assert api.post(f"{path}/replay", {"from": start}).status_code == 409
 
 
