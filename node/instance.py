@@ -119,7 +119,7 @@ class Instance:
         survivor = sandbox.find_running(directory)
         if survivor is not None:
             # Its own root let go of the lock. Two on one disk would destroy it.
-            signal.pidfd_send_signal(survivor.pidfd, signal.SIGKILL)
+            survivor.signal(signal.SIGKILL)
             os.close(survivor.pidfd)
         groups = self.fleet.make_groups(spec)
         console = os.open(directory.console, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -137,7 +137,7 @@ class Instance:
             said = directory.console.read_bytes()[begun:][-CONSOLE_TAIL:].decode(errors="replace").strip()
             survivor = sandbox.find_running(directory)
             if survivor is not None:
-                signal.pidfd_send_signal(survivor.pidfd, signal.SIGKILL)
+                survivor.signal(signal.SIGKILL)
                 os.close(survivor.pidfd)
             raise probe.explain(said, str(error)) from None
         finally:
@@ -257,14 +257,14 @@ class Instance:
 
     def kill(self) -> None:
         if self.running:
-            signal.pidfd_send_signal(self.running.pidfd, signal.SIGKILL)
+            self.running.signal(signal.SIGKILL)
 
     async def stop(self, grace_seconds: float) -> None:
         """End it: by TERM and, `grace_seconds` later, by KILL; at once for 0. Returns when the disk is free."""
         if self.running:
             groups = self.running.groups
             if grace_seconds > 0:
-                signal.pidfd_send_signal(self.running.pidfd, signal.SIGTERM)
+                self.running.signal(signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.gone.wait(), grace_seconds)
             self.kill()

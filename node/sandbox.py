@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,11 @@ class Running:
     pid: int
     boot_id: str
     groups: list[Path]
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has just ended by itself."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, number)
 
 
 class Sandbox:

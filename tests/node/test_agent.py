@@ -17,7 +17,7 @@ import pytest
 
 from compute.drivers.base import Capacity, Conflict, Fatal, Retryable
 from compute.drivers.local import LocalDriver
-from node import client
+from node import client, sandbox
 from tests.node.agents import Agent, processes_mentioning
 
 ROUNDS = 5
@@ -213,6 +213,14 @@ def test_an_instance_that_cannot_start_is_in_error_with_the_reason_and_a_rebuild
     assert agent.alive() == []
     again = agent.driver.rebuild(first.id, image="debian-12", generation=4)
     assert (again.ready, again.error, again.endpoint) == (True, "", first.endpoint)
+
+
+def test_a_signal_to_what_has_just_ended_by_itself_is_no_failure():
+    child = subprocess.Popen(["true"])
+    ended = sandbox.Running(os.pidfd_open(child.pid), child.pid, boot_id="", groups=[])
+    child.wait()
+    ended.signal(signal.SIGKILL)
+    os.close(ended.pidfd)
 
 
 def test_a_rebuild_throws_the_disk_away(agent):
