@@ -1,21 +1,21 @@
 """The process that sends deliveries (`manage.py dispatch_webhooks`): which, when, and how many at once.
 
-Every endpoint has a lane: a few requests in flight, a short queue of claimed rows behind them, so a slow receiver holds
-up nobody else. Endpoints that fail share a fifth of the sockets, and one that does not even answer is only probed. The
-database is worked on by one thread, in turns: write down what came of attempts, read the log, claim. All that matters
-is in its rows; what is in memory may be lost at any moment, and comes due again when its lease ends.
+Every endpoint has a lane (`webhooks.lanes`). The database is worked on by one thread, in turns: write down what came
+of attempts, read the log, claim. All that matters is in its rows; what is in memory may be lost at any moment, and
+comes due again when its lease ends.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from django.core.cache import cache
@@ -28,6 +28,7 @@ from core.models import Event
 from webhooks import signing
 from webhooks.actions import attempts, deliveries
 from webhooks.actions.attempts import Claimed, Outcome
+from webhooks.lanes import FAILING_SOCKETS, IN_FLIGHT, SOCKETS, Item, Lane, Sockets
 from webhooks.models import Delivery, Endpoint
 from webhooks.models.cursor import HEARTBEAT
 from webhooks.models.delivery import LEASE, unsigned
@@ -36,46 +37,10 @@ from webhooks.sender import AGENT, PATIENCE, attempt, open_session
 log = logging.getLogger(__name__)
 
 TURN = 0.1  # seconds between two looks at the database
-IN_FLIGHT = 4  # requests at once to one endpoint
-QUEUED = 100  # claimed rows behind them, of an endpoint that works
-SOCKETS = 500
-FAILING_SOCKETS = SOCKETS // 5
-SILENT = 5  # attempts in a row without any answer, after which an endpoint is only probed …
-PROBE_EVERY = 30.0  # … so often (seconds)
 REMEMBERED = 5000  # bodies of events
 LOOKUPS = SOCKETS  # names that are resolved at once: where one hangs, no other may have to wait for its thread
 BEAT = 5.0  # seconds between two signs of life
 T = TypeVar("T")
-
-
-class Item(NamedTuple):
-    """A claimed delivery with the body it will have, until `expires` (monotonic seconds)."""
-
-    claimed: Claimed
-    event_id: str
-    event_type: str
-    content: bytes
-    expires: float
-
-
-@dataclass
-class Lane:
-    endpoint: Endpoint
-    secrets: list[str]
-    waiting: deque[Item] = field(default_factory=deque)
-    flying: int = 0
-    silent: int = 0  # attempts in a row without any answer
-    rests_until: float = 0  # monotonic seconds
-    in_queue: bool = False  # for a socket
-
-    def room(self, endpoint: Endpoint) -> int:
-        """How many more rows it may claim; `endpoint` as it is now."""
-        if self.silent >= SILENT:
-            return 1 if not self.flying and not self.waiting and time.monotonic() >= self.rests_until else 0
-        if len(self.waiting) > QUEUED // 2:
-            return 0  # a claim costs the same however many rows it takes
-        taken = self.flying + len(self.waiting)
-        return (IN_FLIGHT if endpoint.failing else IN_FLIGHT + QUEUED) - taken
 
 
 @dataclass(frozen=True)
@@ -94,8 +59,8 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self.lanes: dict[UUID, Lane] = {}
-        self.queue: deque[Lane] = deque()  # lanes that wait for a socket
-        self.flying = 0
+        self.sockets = Sockets()
+        self.unreadable: set[UUID] = set()  # endpoints whose secret cannot be unsealed
         self.finished: list[Outcome] = []
         self.unsent: list[Claimed] = []
         self.tasks: set[asyncio.Task[None]] = set()
@@ -169,10 +134,18 @@ class Dispatcher:
         deliveries.replay_some()
         due, now = attempts.due(), timezone.now()
         rows = Endpoint.objects.filter(pk__in=watched.union(due), state="active") if due or watched else ()
-        endpoints = {endpoint.pk: (endpoint, endpoint.secrets(now)) for endpoint in rows}
+        endpoints = {endpoint.pk: (endpoint, secrets) for endpoint in rows if (secrets := self._secrets(endpoint, now))}
         rooms = self._rooms([endpoints[key][0] for key in due if key in endpoints])
         claimed = attempts.claim(rooms=rooms) if rooms else []
         return Turn(endpoints, self._items(claimed))
+
+    def _secrets(self, endpoint: Endpoint, now: datetime) -> list[str]:
+        """None where they cannot be unsealed: what waits for that endpoint waits until its secret is rotated."""
+        secrets = endpoint.secrets(now)
+        if not secrets and endpoint.pk not in self.unreadable:
+            self.unreadable.add(endpoint.pk)
+            log.error("the secret of %s cannot be unsealed: nothing is sent there", endpoint.public_id)
+        return secrets
 
     def _rooms(self, due: list[Endpoint]) -> dict[UUID, int]:
         """How much each may claim. In another order each time, so that what is scarce is not always the first ones'."""
@@ -223,13 +196,8 @@ class Dispatcher:
     def _start(self, lane: Lane) -> None:
         """As many senders as the lane may have. Where there is no socket for one, it queues behind the others."""
         for _ in range(min(len(lane.waiting), IN_FLIGHT - lane.flying)):
-            if self.flying >= SOCKETS:
-                if not lane.in_queue:
-                    lane.in_queue = True
-                    self.queue.append(lane)
+            if not self.sockets.take(lane):
                 return
-            lane.flying += 1
-            self.flying += 1
             task = asyncio.create_task(self._serve(lane))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -241,14 +209,13 @@ class Dispatcher:
                 item = lane.waiting.popleft()
                 if time.monotonic() < item.expires:  # else its claim is about to end: it comes due again
                     await self._send(lane, item)
-                if self.queue:
+                if self.sockets.wanted(lane):
                     break
         finally:
-            lane.flying -= 1
-            self.flying -= 1
-        if self.queue:
-            self._start_next()
-            self._start(lane)
+            self.sockets.give_back(lane)
+        if following := self.sockets.next():
+            self._start(following)
+        self._start(lane)
 
     async def _send(self, lane: Lane, item: Item) -> None:
         at = timezone.now()
@@ -266,14 +233,7 @@ class Dispatcher:
         self.finished.append(outcome)
         if not outcome.delivered:
             self._give_back(lane)  # whoever fails keeps no queue
-        lane.silent = lane.silent + 1 if outcome.status is None else 0
-        if lane.silent >= SILENT:
-            lane.rests_until = time.monotonic() + PROBE_EVERY
-
-    def _start_next(self) -> None:
-        lane = self.queue.popleft()
-        lane.in_queue = False
-        self._start(lane)
+        lane.heard(answer=outcome.status is not None)
 
 
 def _guarded(work: Callable[[], T]) -> T | None:

@@ -17,7 +17,7 @@ from core.context import SYSTEM
 from core.models import Event
 from tests import make
 from tests.webhooks.receiver import Received, Receiver, Reply, dispatching, until
-from webhooks import dispatcher as module
+from webhooks import lanes
 from webhooks.actions import deliveries, endpoints
 from webhooks.models import Attempt, Delivery, Endpoint
 from webhooks.targets import Allowed
@@ -211,7 +211,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(account):
 
 def test_a_receiver_that_never_answers_is_cut_off_and_soon_only_probed(account, monkeypatch):
     monkeypatch.setattr("webhooks.sender.PATIENCE", 0.1)
-    monkeypatch.setattr(module, "PROBE_EVERY", 1000.0)
+    monkeypatch.setattr(lanes, "PROBE_EVERY", 1000.0)
     hold = threading.Event()
     with Receiver(lambda _: hold.wait() and Reply()) as hanging, Receiver() as healthy:
         slow, _ = listen(account, hanging, events=["ssh_key.*"])
@@ -220,18 +220,18 @@ def test_a_receiver_that_never_answers_is_cut_off_and_soon_only_probed(account, 
             make.make_ssh_key(account, name=f"key {number}", generate=True)
         with dispatching():
             until(lambda: len(healthy.got) == 20)
-            until(lambda: Attempt.objects.filter(delivery__endpoint=slow).count() >= module.SILENT)
+            until(lambda: Attempt.objects.filter(delivery__endpoint=slow).count() >= lanes.SILENT)
             tried = len(hanging.got)
             make.make_ssh_key(account, name="one more", generate=True)
             until(lambda: len(healthy.got) == 21)
         hold.set()
-    assert tried <= module.SILENT + module.IN_FLIGHT
-    assert len(hanging.got) <= tried + module.IN_FLIGHT
+    assert tried <= lanes.SILENT + lanes.IN_FLIGHT
+    assert len(hanging.got) <= tried + lanes.IN_FLIGHT
     assert "no answer within" in Attempt.objects.filter(delivery__endpoint=slow).first().error
 
 
 def test_endpoints_take_turns_where_sockets_are_scarce(account, monkeypatch):
-    monkeypatch.setattr(module, "SOCKETS", 1)
+    monkeypatch.setattr(lanes, "SOCKETS", 1)
     order = []
     with (
         Receiver(lambda _: order.append("one") or Reply()) as one,

@@ -213,9 +213,12 @@ def _blame(endpoint_id: UUID, failed: list[Outcome]) -> None:
     row = Endpoint.objects.filter(pk=endpoint_id)
     row.filter(failing_since=None).update(failing_since=failed[0].at, version=F("version") + 1)
     row.update(failures=F("failures") + len(failed))
-    if any(outcome.status == GONE for outcome in failed):
+    endpoint = row.first()
+    if endpoint is None:
+        return
+    if any(outcome.status == GONE and outcome.url == endpoint.url for outcome in failed):
         endpoints.give_up(endpoint_id=endpoint_id, reason="The receiver answered 410: it is gone for good.")
-    elif (endpoint := row.first()) and endpoint.hopeless:
+    elif endpoint.hopeless:
         reason = f"Nothing has arrived there since {endpoint.failing_since:%-d %B, %H:%M} UTC. {failed[-1].error}"
         endpoints.give_up(endpoint_id=endpoint_id, reason=reason[:500])
 

@@ -127,7 +127,7 @@ def rotate_secret(
     if not 0 <= overlap_hours <= MAX_OVERLAP_HOURS:
         message = f"overlap_hours must be from 0 to {MAX_OVERLAP_HOURS}"
         raise Invalid.field("overlap_hours", message, value=overlap_hours)
-    if overlap_hours and len(endpoint.secrets(now)) > 1:
+    if overlap_hours and endpoint.in_overlap(now):
         raise RotationUnderWay(
             f"The secret before this one still signs, until {endpoint.old_secret_until:%Y-%m-%dT%H:%M:%SZ}",
             suggestion="Wait until then, or send overlap_hours 0, which ends both at once.",

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from cryptography.fernet import InvalidToken
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -21,8 +22,12 @@ GIVEN_UP_TRIES = 10  # … and at least so many
 
 
 @lru_cache(maxsize=4096)  # the dispatcher needs each ten times a second
-def _unseal(sealed: str) -> str:
-    return seals.unseal(PURPOSE, sealed)
+def _unseal(sealed: str) -> str | None:
+    """None for what was sealed by a key that is gone."""
+    try:
+        return seals.unseal(PURPOSE, sealed)
+    except InvalidToken:
+        return None
 
 
 class WebhookDisabled(Conflict):
@@ -102,12 +107,14 @@ class Endpoint(Row):
     def put_secret(self, secret: str) -> None:
         self.sealed_secret = seals.seal(PURPOSE, secret)
 
+    def in_overlap(self, now: datetime) -> bool:
+        """Whether the old secret signs as well."""
+        return bool(self.sealed_old_secret and self.old_secret_until and now < self.old_secret_until)
+
     def secrets(self, now: datetime) -> list[str]:
-        """What signs at a moment. During an overlap the old secret comes first."""
-        current = _unseal(self.sealed_secret)
-        if self.sealed_old_secret and self.old_secret_until and now < self.old_secret_until:
-            return [_unseal(self.sealed_old_secret), current]
-        return [current]
+        """What signs at a moment, the old secret first. Without those that cannot be unsealed: maybe none."""
+        sealed = [self.sealed_old_secret] if self.in_overlap(now) else []
+        return [secret for text in [*sealed, self.sealed_secret] if (secret := _unseal(text))]
 
     def insist_on_active(self) -> None:
         """Raises WebhookDisabled where nothing would be sent."""

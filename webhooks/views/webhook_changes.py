@@ -75,7 +75,7 @@ class Rotate(LoginRequiredMixin, View):
         return self._page(request, row, form)
 
     def _page(self, request: HttpRequest, row: Endpoint, form: RotateForm) -> HttpResponse:
-        under_way = row.old_secret_until if len(row.secrets(timezone.now())) > 1 else None
+        under_way = row.old_secret_until if row.in_overlap(timezone.now()) else None
         context = {"webhook": row, "overlaps": OVERLAPS, "under_way": under_way}
         # It may hold the secret that was typed.
         return unkept(show_form(request, "webhooks/webhooks/rotate.html", form, **context))
