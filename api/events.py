@@ -124,7 +124,7 @@ class Events(ViewSet):
         after = request.query_params["after"]
         last = self._last(request, after)
         rows, _ = EventFilters.select(request, self.rows(request).committed().after(last))
-        found = waiting.wait(lambda: list(rows[: limit + 1]) or None, seconds=seconds) or []
+        found = waiting.wait(lambda: list(rows[: limit + 1]) or None, account=request.account.pk, seconds=seconds) or []
         return Feed([representation(event) for event in found[:limit]], limit, after, has_next=len(found) > limit)
 
     def row(self, request: Request, id: str) -> Any:

@@ -4,20 +4,24 @@ import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import UUID
 
 T = TypeVar("T")
 
 MAX_SECONDS = 30
 # Each wait holds a web thread; a process has eight, and most must stay free for everyone else.
-_places = threading.BoundedSemaphore(4)
+PLACES = 4
+SHARE = 3  # of one account
+_waiting: list[UUID] = []  # accounts
+_lock = threading.Lock()
 
 
-def wait(look: Callable[[], T | None], *, seconds: float) -> T | None:
+def wait(look: Callable[[], T | None], *, account: UUID, seconds: float) -> T | None:
     """What `look` finds, as soon as it finds something; None once the time is over.
 
     Where all places are taken it looks once: the caller says how it stands now, and the client asks again.
     """
-    if not _places.acquire(blocking=False):
+    if seconds <= 0 or not _take_place(account):
         return look()
     try:
         end = time.monotonic() + seconds
@@ -27,4 +31,13 @@ def wait(look: Callable[[], T | None], *, seconds: float) -> T | None:
             pause = min(pause * 1.3, 0.5)
         return found
     finally:
-        _places.release()
+        with _lock:
+            _waiting.remove(account)
+
+
+def _take_place(account: UUID) -> bool:
+    with _lock:
+        if len(_waiting) >= PLACES or _waiting.count(account) >= SHARE:
+            return False
+        _waiting.append(account)
+        return True

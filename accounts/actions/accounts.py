@@ -68,7 +68,7 @@ def update(*, account: Account, by: Actor, name: str | None = None, require_mfa:
     Records: account.updated. Raises: Invalid for a name not of 1 to 100 characters.
     """
     name = None if name is None else _named(name)
-    account = Account.objects.select_for_update(of=("self",)).select_related("plan").get(pk=account.pk)
+    account = _locked(account)
     account.name = account.name if name is None else name
     account.require_mfa = account.require_mfa if require_mfa is None else require_mfa
     account.save(update_fields=["name", "require_mfa", "updated_at"])
@@ -79,6 +79,7 @@ def update(*, account: Account, by: Actor, name: str | None = None, require_mfa:
 @atomic_write()
 def change_plan(*, account: Account, plan: str, by: Actor) -> Account:
     """Another plan, with its rate and quotas, from the next request on. Records: account.updated. Raises: Invalid."""
+    account = _locked(account)
     account.plan = _plan(plan)
     account.save(update_fields=["plan", "updated_at"])
     events.record("account.updated", account=account, by=by, subject=account)
@@ -94,6 +95,7 @@ def suspend(*, account: Account, reason: str, by: Actor) -> Account:
     """
     if not reason.strip():
         raise Invalid.field("reason", "Say why: the customer is shown the reason", value=reason)
+    account = _locked(account)
     account.suspended_at, account.suspended_reason = timezone.now(), reason.strip()
     account.save(update_fields=["suspended_at", "suspended_reason", "updated_at"])
     events.record("account.suspended", account=account, by=by, subject=account, data={"reason": reason.strip()})
@@ -104,6 +106,7 @@ def suspend(*, account: Account, reason: str, by: Actor) -> Account:
 @atomic_write()
 def resume(*, account: Account, by: Actor) -> Account:
     """Records: account.resumed, unless it was not suspended."""
+    account = _locked(account)
     if account.suspended_at is None:
         return account
     account.suspended_at, account.suspended_reason = None, ""
@@ -111,6 +114,10 @@ def resume(*, account: Account, by: Actor) -> Account:
     events.record("account.resumed", account=account, by=by, subject=account)
     transaction.on_commit(epoch.advance)
     return account
+
+
+def _locked(account: Account) -> Account:
+    return Account.objects.select_for_update(of=("self",)).select_related("plan").get(pk=account.pk)
 
 
 def _named(name: str) -> str:

@@ -306,7 +306,7 @@ def mark_running(*, instance: Instance, observed: Any, os: str = "") -> Instance
 def mark_ready(*, instance: Instance) -> None:
     """SSH answers now. Records: instance.ready, once."""
     waiting = Instance.objects.filter(pk=instance.pk, state="running", generation=instance.generation, ready=False)
-    if waiting.update(ready=True, next_attempt_at=None, version=F("version") + 1):
+    if waiting.update(ready=True, next_attempt_at=None, version=F("version") + 1, updated_at=timezone.now()):
         instance.ready = True
         events.record("instance.ready", account=instance.account, by=SYSTEM, subject=instance)
 
@@ -370,13 +370,14 @@ def mark_lost(*, instance: Instance) -> None:
 @atomic_write()
 def postpone(*, instance: Instance, reason: str) -> None:
     """The attempt failed for now: say why and try again later, ever more slowly. Nothing where the row has moved on."""
-    delay = min(2**instance.attempts, RETRY_CEILING)
+    delay, now = min(2**instance.attempts, RETRY_CEILING), timezone.now()
     same = Instance.objects.filter(pk=instance.pk, state=instance.state, generation=instance.generation)
     same.update(
         attempts=instance.attempts + 1,
         status_reason=reason[:500],
-        next_attempt_at=timezone.now() + timedelta(seconds=delay),
+        next_attempt_at=now + timedelta(seconds=delay),
         version=F("version") + 1,
+        updated_at=now,
     )
 
 

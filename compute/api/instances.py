@@ -330,7 +330,7 @@ class Instances(ViewSet):
             raise Invalid.field("status", f"There is no status '{wanted}'", value=wanted, allowed=[*STATES, "ready"])
         seconds = number(request, "timeout", default=waiting.MAX_SECONDS, low=1, high=waiting.MAX_SECONDS)
         row = self.row(request, id)
-        found = waiting.wait(lambda: self._reached(row, wanted), seconds=seconds)
+        found = waiting.wait(lambda: self._reached(row, wanted), account=row.account_id, seconds=seconds)
         if found is None:
             now = self.row(request, id)
             raise WaitTimeout(f"The instance is still {now.state}, not {wanted}", current=now.state, ready=now.ready)

@@ -274,13 +274,14 @@ def mark_deleted(*, function: Function) -> None:
 @atomic_write()
 def postpone(*, function: Function, reason: str) -> None:
     """The attempt failed for now: say why and try again later, ever more slowly. Nothing where the row has moved on."""
-    delay = min(2**function.attempts, RETRY_CEILING)
+    delay, now = min(2**function.attempts, RETRY_CEILING), timezone.now()
     same = Function.objects.filter(pk=function.pk, state=function.state, generation=function.generation)
     same.update(
         attempts=function.attempts + 1,
         status_reason=reason[:500],
-        next_attempt_at=timezone.now() + timedelta(seconds=delay),
+        next_attempt_at=now + timedelta(seconds=delay),
         version=F("version") + 1,
+        updated_at=now,
     )
 
 

@@ -167,7 +167,7 @@ def _awaited(function: Function, execution: str) -> Execution:
         fresh = abs(ids.age(key)) < INGEST_PATIENCE
     except ValueError:
         return one(lambda _: None, Execution, execution)
-    found = waiting.wait(look, seconds=INGEST_PATIENCE) if fresh else look()
+    found = waiting.wait(look, account=function.account_id, seconds=INGEST_PATIENCE) if fresh else look()
     return one(lambda _: found, Execution, execution)
 
 

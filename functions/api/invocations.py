@@ -177,7 +177,7 @@ def _call_once(target: Target, event: bytes, digest: str, fingerprint: str) -> H
 
 def _replay(row: Execution, fingerprint: str) -> HttpResponse:
     idempotency.insist_on_same(row.key_fingerprint, fingerprint)
-    found = waiting.wait(lambda: _ended(row), seconds=TWIN_PATIENCE)
+    found = waiting.wait(lambda: _ended(row), account=row.account_id, seconds=TWIN_PATIENCE)
     if found is None:
         raise idempotency.IdempotencyInProgress(
             f"The first request with this Idempotency-Key still runs as {row.public_id}. Try again"

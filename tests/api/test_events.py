@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 from urllib.parse import urlencode
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import call_command
@@ -133,16 +134,27 @@ def test_a_wait_ends_as_soon_as_something_is_committed():
 
 
 def test_waits_take_only_a_share_of_the_threads(monkeypatch):
-    monkeypatch.setattr(waiting, "_places", threading.BoundedSemaphore(1))
-    looks = []
+    """And of an account's. Whoever comes too late looks once, and is told at once how it stands."""
+    monkeypatch.setattr(waiting, "PLACES", 3)
+    monkeypatch.setattr(waiting, "SHARE", 2)
+    alice, bob = uuid4(), uuid4()
 
-    def look() -> None:
-        looks.append(waiting.wait(lambda: looks.append("inner"), seconds=10))
+    def looks(*accounts: UUID) -> int:
+        """How often the last one looks, up to twice, where each waits within the wait of the one before."""
+        seen = []
 
-    started = time.monotonic()
-    waiting.wait(look, seconds=0)  # holds the only place
-    assert time.monotonic() - started < 1
-    assert looks == ["inner", None]
+        def nested(rest: tuple[UUID, ...]) -> bool | None:
+            if rest:
+                return waiting.wait(lambda: nested(rest[1:]), account=rest[0], seconds=10) or True
+            seen.append(1)
+            return len(seen) == 2 or None
+
+        nested(accounts)
+        return len(seen)
+
+    assert looks(alice) == looks(alice, alice) == looks(alice, alice, bob) == 2
+    assert looks(alice, alice, alice) == 1
+    assert looks(alice, alice, bob, bob) == 1
 
 
 def test_a_reader_of_the_feed_misses_nothing_and_repeats_nothing_whatever_order_writers_commit_in():

@@ -202,7 +202,7 @@ def _judge(by_endpoint: Mapping[UUID, list[Outcome]]) -> None:
         failed[key] = outcomes[last_success + 1 :]
     well = [key for key, after in failed.items() if len(after) < len(by_endpoint[key])]
     Endpoint.objects.filter(pk__in=well).exclude(failing_since=None).update(
-        failing_since=None, failures=0, version=F("version") + 1
+        failing_since=None, failures=0, version=F("version") + 1, updated_at=timezone.now()
     )
     for key, after in failed.items():
         if after:
@@ -211,7 +211,8 @@ def _judge(by_endpoint: Mapping[UUID, list[Outcome]]) -> None:
 
 def _blame(endpoint_id: UUID, failed: list[Outcome]) -> None:
     row = Endpoint.objects.filter(pk=endpoint_id)
-    row.filter(failing_since=None).update(failing_since=failed[0].at, version=F("version") + 1)
+    beginning = row.filter(failing_since=None)
+    beginning.update(failing_since=failed[0].at, version=F("version") + 1, updated_at=timezone.now())
     row.update(failures=F("failures") + len(failed))
     endpoint = row.first()
     if endpoint is None:

@@ -115,6 +115,7 @@ def replay_some() -> int:
                 replay_after=None if finished else found[-1].id,
                 replay_to=None if finished else endpoint.replay_to,
                 version=F("version") + 1,
+                updated_at=timezone.now(),
             )
         total += len(found)
     return total

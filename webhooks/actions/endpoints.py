@@ -211,8 +211,9 @@ def mark_mailed(*, endpoint: Endpoint) -> None:
 @atomic_write()
 def forget_old_secrets() -> None:
     """Secrets whose overlap has ended sign nothing: they need not be kept."""
-    ended = Endpoint.objects.filter(old_secret_until__lte=timezone.now())
-    ended.update(sealed_old_secret="", old_secret_until=None, version=F("version") + 1)
+    now = timezone.now()
+    ended = Endpoint.objects.filter(old_secret_until__lte=now)
+    ended.update(sealed_old_secret="", old_secret_until=None, version=F("version") + 1, updated_at=now)
 
 
 def _record(type: str, endpoint: Endpoint, by: Actor, data: dict[str, str] | None = None) -> None:

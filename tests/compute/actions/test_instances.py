@@ -182,8 +182,9 @@ def test_tags_are_merged_and_none_removes_one():
 
 def test_every_change_raises_the_version():
     row = make.make_instance(state="pending")
-    versions = [fresh(row).version]
+    seen = [fresh(row)]
     for step in (
+        lambda: instances.postpone(instance=fresh(row), reason="The node is busy"),
         lambda: instances.mark_provisioning(instance=fresh(row)),
         lambda: instances.mark_running(instance=fresh(row), observed=make.observed(row, ready=False)),
         lambda: instances.mark_ready(instance=fresh(row)),
@@ -191,8 +192,10 @@ def test_every_change_raises_the_version():
         lambda: instances.stop(instance=fresh(row), by=SYSTEM),
     ):
         step()
-        versions.append(fresh(row).version)
-    assert versions == sorted(set(versions))
+        seen.append(fresh(row))
+    for what in ("version", "updated_at"):
+        values = [getattr(one, what) for one in seen]
+        assert values == sorted(set(values)), what
 
 
 @pytest.mark.parametrize("verb", [instances.delete, lambda **given: instances.rebuild(image="debian-12", **given)])

@@ -52,7 +52,7 @@ def test_an_execution_that_was_answered_just_now_is_waited_for(api, function, mo
     """Until the journal has been read there is no row: the reader waits instead of answering 404 after a 200."""
     id = run(api, function)
 
-    def wait(look, *, seconds):
+    def wait(look, **_):
         assert look() is None
         tasks.ingest()
         return look()
