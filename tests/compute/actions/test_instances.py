@@ -180,7 +180,7 @@ def test_tags_are_merged_and_none_removes_one():
     assert fresh(row).tags == {"team": "web", "new": "x"}
 
 
-def test_every_change_raises_the_version():
+def test_every_change_raises_the_version_and_moves_updated_at():
     row = make.make_instance(state="pending")
     seen = [fresh(row)]
     for step in (
