@@ -27,3 +27,4 @@ if DATABASES["default"]["ENGINE"].endswith("postgresql"):
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # argon2 is slow on purpose
 CELERY_BROKER_URL = "memory://"
+WHITENOISE_AUTOREFRESH = True  # every test client would read the list of all static files

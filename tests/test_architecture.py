@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,12 @@ def tracked(*patterns: str) -> list[Path]:
 def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
     for folder in folders:
         for path in tracked(f"{folder}/*.py"):
-            yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+            yield str(path.relative_to(ROOT)), parsed(path)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 @pytest.mark.parametrize(("package", "files"), [("core", CORE), ("api", API), ("dashboard", DASHBOARD)])
@@ -155,7 +161,7 @@ def test_a_long_file_or_function_says_why():
         name, text = path.relative_to(ROOT), path.read_text()
         if "migrations" in name.parts:
             continue
-        tree = ast.parse(text)
+        tree = parsed(path)
         if len(text.splitlines()) > MAX_LINES and not EXCUSE.search(ast.get_docstring(tree) or ""):
             found.append(f"{name} has {len(text.splitlines())} lines")
         for node in ast.walk(tree):

@@ -107,6 +107,7 @@ def impatient(monkeypatch):
     connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.only("sqlite")
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_while_somebody_holds_the_database_writes_are_told_to_come_back_and_reads_go_on(impatient):
@@ -127,6 +128,7 @@ def test_while_somebody_holds_the_database_writes_are_told_to_come_back_and_read
     assert Instance.objects.for_account(account).count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.only("sqlite")
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_last_in_the_queue_of_writers_does_not_wait_for_all_before_it(impatient):

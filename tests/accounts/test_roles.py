@@ -46,6 +46,7 @@ def test_a_role_has_the_scopes_that_the_table_gives_it(role):
     assert ROLE_SCOPES[role] == {scope for scope in SCOPES if may(role, scope)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("operation", operations(), ids=str)
 def test_the_api_opens_to_a_role_what_the_table_gives_it(operation, role):
@@ -146,6 +147,7 @@ def test_a_page_says_which_scope_it_needs(name, route, kind):
     assert set((scopes or {}).values()) <= set(SCOPES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(("name", "route", "kind"), [page for page in pages() if page.values[0] not in OF_EVERYBODY])
 def test_the_dashboard_opens_to_a_role_what_the_table_gives_it(name, route, kind, role):

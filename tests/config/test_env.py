@@ -12,6 +12,7 @@ from config import env
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_once_agree_on_a_secret(tmp_path):
     code = "from pathlib import Path; from sys import argv; from config import env; "
     code += "print(env.secret('A_KEY', Path(argv[1]), generate=True))"

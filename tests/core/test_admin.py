@@ -59,6 +59,7 @@ def test_events_cannot_be_edited_or_deleted(operator, account):
     assert operator.post(address(Event, "delete", event.pk), {"post": "yes"}).status_code == 403
 
 
+@pytest.mark.slow
 def test_no_secret_is_on_any_page(operator, account):
     key, secret = make.make_key(account)
     make.make_instance(account, user_data="echo swordfish")

@@ -48,6 +48,7 @@ def test_without_redis_nobody_is_refused_and_each_machine_still_counts(tmp_path)
     assert sum(limiter.hit("a", Limit(1000, 50)).allowed for _ in range(60)) == 50
 
 
+@pytest.mark.slow
 def test_a_redis_that_does_not_answer_is_waited_for_once_a_second_not_once_a_request(settings, monkeypatch):
     monkeypatch.setattr(shared, "REST", 60)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word

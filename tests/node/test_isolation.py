@@ -173,6 +173,7 @@ print([errno.errorcode[(libc.syscall(number, 0, 0, 0, 0, 0), ctypes.get_errno())
     ]
 
 
+@pytest.mark.slow
 def test_taking_too_much_memory_ends_the_taker_and_not_the_instance(agent, seen):
     taken = agent.ssh(seen, "python3 -c 'x = bytearray(1 << 30); print(len(x))'")
     assert taken.returncode != 0

@@ -64,6 +64,7 @@ def test_a_checked_function_is_warm_for_its_first_call(runner):
     assert outcome.cold_start is None
 
 
+@pytest.mark.slow
 def test_the_reason_of_a_cold_start_is_told(runner):
     first = runner.deploy(WAIT, function="reasons", timeout_ms=60000)
     assert runner.invoke(first, b"0").cold_start == "first"
@@ -93,6 +94,7 @@ def test_the_workers_of_an_old_version_end_when_a_new_one_is_live(runner):
         runner.invoke(new)
 
 
+@pytest.mark.slow
 def test_more_calls_than_may_run_wait_and_then_are_refused_with_the_limit(runner):
     revision = runner.deploy(WAIT, max_concurrency=2, timeout_ms=5000)
     running = [Background(runner, revision, b"1.5") for _ in range(2)]
@@ -111,6 +113,7 @@ def test_a_call_that_waits_gets_the_first_worker_that_is_free(runner):
     assert {call.answer().status for call in calls} == {"succeeded"}
 
 
+@pytest.mark.slow
 def test_an_account_has_a_limit_over_all_its_functions(runner):
     limits = {"account": "dave", "account_concurrency": 1, "timeout_ms": 5000}
     slow, other = runner.deploy(WAIT, **limits), runner.deploy(HELLO, **limits)
@@ -124,6 +127,7 @@ def test_an_account_has_a_limit_over_all_its_functions(runner):
     assert runner.invoke(other).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_burst_of_slow_calls_gets_workers_of_its_own(runner):
     revision = runner.deploy(WAIT, max_concurrency=8, timeout_ms=60000)
     calls = [Background(runner, revision, b"3") for _ in range(8)]
@@ -131,6 +135,7 @@ def test_a_burst_of_slow_calls_gets_workers_of_its_own(runner):
     assert [call.answer().status for call in calls] == ["succeeded"] * 8
 
 
+@pytest.mark.slow
 def test_memory_comes_from_idle_workers_of_others_and_is_refused_when_all_is_in_use(own_runner):
     runner = own_runner(options=("--memory-mb", "256", "--ready-python", "1", "--ready-node", "0")).start()
     one, two, three = (runner.deploy(WAIT, timeout_ms=5000) for _ in range(3))
@@ -154,6 +159,7 @@ def test_a_worker_that_nobody_needs_ends(own_runner):
     assert runner.invoke(revision).cold_start == "expired"
 
 
+@pytest.mark.slow
 def test_what_a_running_function_prints_can_be_read_at_once(runner):
     revision = runner.deploy(WAIT, timeout_ms=60000)
     call = Background(runner, revision, b"1", execution="exec_live")
@@ -164,6 +170,7 @@ def test_what_a_running_function_prints_can_be_read_at_once(runner):
     assert runner.driver.logs("exec_nobody") is None
 
 
+@pytest.mark.slow
 def test_six_megabytes_pass_both_ways(runner):
     text = "x" * (6 * 1024 * 1024 - 2)
     for family, code in (

@@ -183,6 +183,7 @@ def test_an_endless_loop_that_ignores_every_signal_ends_at_its_time_out(runner):
     assert 300 <= outcome.duration_us / 1000 < 3000
 
 
+@pytest.mark.slow
 def test_code_that_never_finishes_loading_ends_at_the_time_for_that(runner):
     outcome = runner.run("import time\nprint('loading')\nwhile True:\n    time.sleep(1)\n")
     assert outcome.error.type == "Init.Timeout"
@@ -449,6 +450,7 @@ def test_an_answer_forged_early_never_answers_a_later_call(runner):
         assert outcome.error is not None or result(outcome) == n
 
 
+@pytest.mark.slow
 def test_a_thread_left_running_stands_still_between_calls(runner):
     code = """
     import threading, time
@@ -472,6 +474,7 @@ def test_a_thread_left_running_stands_still_between_calls(runner):
     assert result(runner.invoke(revision)) - before < 600
 
 
+@pytest.mark.slow
 def test_a_child_left_running_stands_still_as_well(runner):
     code = """
     import os, time
@@ -505,6 +508,7 @@ def test_a_file_left_behind_is_seen_by_the_same_function_only(runner):
     assert result(runner.invoke(other)) == []
 
 
+@pytest.mark.slow
 def test_four_endless_loops_do_not_keep_a_neighbour_waiting(runner, hello):
     """The fixture's calls go on; here they must be many before the loops end."""
     loop = runner.deploy("def handler(event, context):\n    while True:\n        pass\n", timeout_ms=1000)

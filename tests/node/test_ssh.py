@@ -306,6 +306,7 @@ def test_passwords_are_not_offered(agent, seen):
     assert b"Permission denied (publickey)" in refused.stderr
 
 
+@pytest.mark.slow
 def test_every_kind_of_key_that_openssh_makes_logs_in(agent, tmp_path):
     keys = {}
     for kind in ("ed25519", "rsa", "ecdsa"):

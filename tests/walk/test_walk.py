@@ -51,6 +51,7 @@ def readers(shown: showcase.Showcase) -> Callable[[tour.Page], Any]:
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_every_page_takes_few_queries_and_no_more_however_much_there_is():
     shown = showcase.make_showcase()
@@ -64,6 +65,7 @@ def test_every_page_takes_few_queries_and_no_more_however_much_there_is():
     assert {page.title: (few[page], many[page]) for page in pages if few[page] != many[page]} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_every_page_is_thirty_kilobytes_at_most_until_it_can_be_used():
     read = readers(showcase.make_showcase())

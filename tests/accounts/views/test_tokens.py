@@ -133,6 +133,7 @@ def test_a_second_factor_is_asked_for_by_the_account_that_is_chosen_and_not_by_t
     assert OAuthDevice.objects.get().state == "pending"
 
 
+@pytest.mark.slow
 def test_nobody_fills_the_database_with_codes_for_devices():
     answers = [Client().post("/oauth/device_authorization", {"client_id": CLI}) for _ in range(70)]
     assert {answer.status_code for answer in answers} == {200, 429}

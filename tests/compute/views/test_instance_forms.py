@@ -251,18 +251,6 @@ class TestDetail:
         steps = {step.label: step.status for step in alice.get(f"/instances/{row.public_id}").context["steps"]}
         assert steps == {"Accepted": "done", "Machine made": "failed", "Started": "", "SSH answers": ""}
 
-    def test_the_ssh_line_says_when_it_works(self, account, alice):
-        row = make.make_instance(account, state="running")
-        path = f"/instances/{row.public_id}"
-        row = instances.stop(instance=row, by=SYSTEM)
-        assert "SSH answers here again once it is started" in shown(alice.get(path))
-        instances.mark_stopped(instance=row)
-        assert "SSH answers here again once it is started" in shown(alice.get(path))
-        row = instances.start(instance=row, by=SYSTEM)
-        assert "SSH answers in a moment" in shown(alice.get(path))
-        instances.delete(instance=row, by=SYSTEM)
-        assert "SSH answers no more" in shown(alice.get(path))
-
     def test_a_machine_that_was_up_before_has_no_first_boot_any_more(self, account, alice):
         row = make.make_instance(account)
         instances.stop(instance=row, by=SYSTEM)

@@ -4,7 +4,9 @@ import html
 
 import pytest
 
+from compute.actions import instances
 from compute.models import Instance
+from core.context import SYSTEM
 from core.models import Event
 from tests import make
 
@@ -147,3 +149,16 @@ def test_every_page_forbids_what_it_does_not_bring_itself(alice):
     policy = alice.get("/instances")["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_the_ssh_line_says_when_it_works(account, alice):
+    row = make.make_instance(account, state="running")
+    path = f"/instances/{row.public_id}"
+    row = instances.stop(instance=row, by=SYSTEM)
+    assert "SSH answers here again once it is started" in shown(alice.get(path))
+    instances.mark_stopped(instance=row)
+    assert "SSH answers here again once it is started" in shown(alice.get(path))
+    row = instances.start(instance=row, by=SYSTEM)
+    assert "SSH answers in a moment" in shown(alice.get(path))
+    instances.delete(instance=row, by=SYSTEM)
+    assert "SSH answers no more" in shown(alice.get(path))

@@ -25,7 +25,7 @@ def driver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "fake":
         yield FakeDriver(tmp_path_factory.mktemp("fake"))
         return
-    who = agents.login(agents.TIERS[0])
+    who = agents.login(agents.OWN)
     with agents.home_for(who) as home:
         runner = RunnerProcess(who, home).start()
         yield runner.driver
