@@ -122,7 +122,7 @@ def update(
     transaction.on_commit(epoch.advance)
     events.record("function.updated", account=function.account, by=by, subject=function)
     if changed and function.newest:
-        code = _newest(function).code
+        code = _wanted_code(function)
         archive.check(bytes(code.archive), function.runtime, function.handler)
         _make_version(function, by, code)
     return function
@@ -413,8 +413,13 @@ def _supersede(function: Function, why: str) -> None:
     building.update(state="failed", error=error, version=F("version") + 1, updated_at=timezone.now())
 
 
-def _newest(function: Function) -> FunctionVersion:
-    return function.versions.select_related("code").get(number=function.newest)
+def _wanted_code(function: Function) -> Code:
+    """The newest code; where an earlier version was activated, the live one: another setting must not undo that."""
+    versions = function.versions
+    overtaken = versions.filter(state="ready", number__gt=function.live or 0).exists()
+    gone_back = overtaken and not versions.filter(state="building").exists()
+    number = function.live if gone_back else function.newest
+    return versions.select_related("code").get(number=number).code
 
 
 def _drop_unused_code(account: Account) -> None:

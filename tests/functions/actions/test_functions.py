@@ -28,6 +28,10 @@ def built(function: Function) -> Function:
     return again(function)
 
 
+def code(source: str) -> bytes:
+    return inline(source, "python3.11", "app.handler")
+
+
 def events_of(function: Function) -> list[str]:
     return list(Event.objects.filter(subject_id=function.pk).order_by("seq").values_list("type", flat=True))
 
@@ -68,7 +72,7 @@ def test_a_first_build_that_fails_fails_the_function_with_the_codes_own_words():
 def test_the_old_version_stays_live_until_the_new_one_is_and_where_it_fails():
     function = make_function()
     runner().break_builds(runner_name(function.pk), "Runtime.UserCodeSyntaxError", "invalid syntax")
-    function = functions.deploy(function=function, by=SYSTEM, code=inline("x = 1 +\n", "python3.11", "app.handler"))
+    function = functions.deploy(function=function, by=SYSTEM, code=code("x = 1 +\n"))
     assert (function.state, function.live, function.newest) == ("active", 1, 2)
     function = built(function)
     assert (function.state, function.live) == ("active", 1)
@@ -96,6 +100,27 @@ def test_the_way_back_makes_the_old_code_and_configuration_live_at_once():
     assert events_of(function)[-1] == "function.activated"
     assert functions.activate(function=function, by=SYSTEM, number=1).live == 1
     assert events_of(function).count("function.activated") == 1
+
+
+def test_another_configuration_after_the_way_back_keeps_the_old_code():
+    function = built(functions.deploy(function=make_function(), by=SYSTEM, code=code("x = 2")))
+    runner().break_builds(runner_name(function.pk), "Runtime.UserCodeSyntaxError", "invalid syntax")
+    function = built(functions.deploy(function=function, by=SYSTEM, code=code("x = 1 +")))
+    assert (function.live, function.newest) == (2, 3)
+    function = functions.activate(function=function, by=SYSTEM, number=1)
+    function = functions.update(function=function, by=SYSTEM, memory=512)
+    functions.update(function=function, by=SYSTEM, memory=256)
+    codes = dict(FunctionVersion.objects.values_list("number", "code_id"))
+    assert codes[4] == codes[5] == codes[1] != codes[2]
+
+
+def test_another_configuration_gives_newer_code_that_failed_another_try():
+    function = make_function()
+    runner().break_builds(runner_name(function.pk), "KeyError", "'NEEDED'")
+    function = built(functions.deploy(function=function, by=SYSTEM, code=code("import os; os.environ['NEEDED']")))
+    functions.update(function=function, by=SYSTEM, env={"NEEDED": "1"})
+    codes = dict(FunctionVersion.objects.values_list("number", "code_id"))
+    assert codes[3] == codes[2] != codes[1]
 
 
 def test_going_back_while_a_version_is_built_keeps_that_one_from_going_live():
