@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
 from api import dry_run, idempotency, limits, preconditions
-from api.errors import RateLimitExceeded, UnknownParameter
+from api.errors import MESSAGES, RateLimitExceeded, UnknownParameter
 from api.middleware import anonymous_key
 from api.parsers import RawBody
 from api.serializers import Input
@@ -85,7 +85,7 @@ class ViewSet(ViewSetMixin, APIView):
                 _refuse_repeated(given, allowed)
         if action is None:
             return
-        if request.method in ("POST", "PUT", "PATCH") and action not in {*self.takes, *self.raw}:
+        if request.method in ("POST", "PUT", "PATCH", "DELETE") and action not in {*self.takes, *self.raw}:
             Input.read(request)  # which has no fields: nothing may be said
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
@@ -103,6 +103,7 @@ class ViewSet(ViewSetMixin, APIView):
         except DatabaseError:
             raise  # our trouble, which nobody is charged for
         except Exception:
+            request.user = request.auth = None  # else the page that shows the refusal asks again, and is refused too
             plain.rate_decision = limits.limiter().hit(anonymous_key(plain), limits.ANONYMOUS)
             if not plain.rate_decision.allowed:
                 raise RateLimitExceeded(plain.rate_decision.retry_after) from None
@@ -193,7 +194,8 @@ class Unknown(ViewSet):
         self._count(request)
 
     def _run(self, request: Request, handler: Callable[..., Any]) -> Any:
-        raise Http404
+        every = request.build_absolute_uri("/docs")
+        raise NotFound(MESSAGES[404][1], suggestion=f"All addresses are at {every}. None ends in a slash.")
 
     anything = APIView.http_method_not_allowed
 

@@ -74,3 +74,20 @@ def test_a_session_writes_only_with_its_csrf_token(browser, alice):
     made = browser.post("/v1/instances", **send, HTTP_X_CSRFTOKEN=token)
     assert made.status_code == 201
     assert Instance.objects.get(account=alice).public_id == made.json()["data"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("header", "value"), [("Authorization", "Bearer nonsense"), ("Authorization", "Basic eDp5"), ("X-API-Key", "\xff")]
+)
+def test_a_page_of_a_refused_credential_is_a_401_and_no_crash(header, value):
+    page = Client().get("/v1/instances", headers={header: value}, **PAGE)
+    assert page.status_code == 401
+    assert page["Content-Type"].startswith("text/html")
+    assert "authentication_failed" in page.content.decode()
+
+
+def test_a_form_of_another_site_is_refused_and_no_crash(browser, alice):
+    browser.get("/v1/instances", **PAGE)  # where the cookie comes from, which the browser sends along
+    page = browser.post("/v1/instances", "name=web", content_type="application/x-www-form-urlencoded", **PAGE)
+    assert page.status_code == 415
+    assert not Instance.objects.filter(account=alice).exists()
