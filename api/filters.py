@@ -179,26 +179,28 @@ class Filters(django_filters.FilterSet):
     def select(cls, request: Any, rows: Any) -> tuple[Any, bool]:
         """The rows asked for, in the order asked for, and whether they are fewer than all. Raises Invalid."""
         given = request.query_params
-        for name in given:
-            if name in cls.base_filters and not given[name]:
-                raise Invalid.field(name, f"{name} needs a value, or leave it out", value="")
+        errors = [
+            FieldError(name, f"{name} needs a value, or leave it out", "")
+            for name in given
+            if name in cls.base_filters and not given[name]
+        ]
         chosen = cls(data=given, queryset=rows)
-        if not chosen.is_valid():
-            found = chosen.errors.as_data().items()
-            raise Invalid(errors=[_error(name, wrong, given) for name, many in found for wrong in many])
+        found = chosen.errors.as_data().items()
+        errors += [_error(name, wrong, given) for name, many in found if given[name] for wrong in many]
+        for name, allowed in (("sort", [*cls.sorts]), ("order", ["asc", "desc"])):
+            if name in given and given[name] not in allowed:
+                message = f"{name} cannot be '{given[name]}'. Allowed: {', '.join(allowed)}"
+                errors.append(FieldError(name, message, given[name], allowed))
+        if errors:
+            raise Invalid(errors=errors)
         return cls._ordered(given, chosen.qs), any(name in cls.base_filters for name in given)
 
     @classmethod
     def _ordered(cls, given: Mapping[str, str], rows: Any) -> Any:
         if not cls.sorts:
             return rows
-        sort, order = given.get("sort", "created_at"), given.get("order", "desc")
-        for name, value, allowed in (("sort", sort, list(cls.sorts)), ("order", order, ["asc", "desc"])):
-            if value not in allowed:
-                message = f"{name} cannot be '{value}'. Allowed: {', '.join(allowed)}"
-                raise Invalid.field(name, message, value=value, allowed=allowed)
-        sign = "-" if order == "desc" else ""
-        return rows.order_by(*dict.fromkeys([sign + cls.sorts[sort], f"{sign}pk"]))
+        sign = "-" if given.get("order", "desc") == "desc" else ""
+        return rows.order_by(*dict.fromkeys([sign + cls.sorts[given.get("sort", "created_at")], f"{sign}pk"]))
 
     @classmethod
     def page(

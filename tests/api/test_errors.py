@@ -48,7 +48,7 @@ def api():
         (b'{"name": "x",}', "column 14"),
         (b"\xff\xfe", "byte 0 is not UTF-8"),
         ("{}".encode("utf-16"), "byte 0 is not UTF-8"),
-        ("\ufeff{}".encode(), "BOM"),
+        ("\ufeff{}".encode(), "begins with a byte order mark (BOM): save the file without it"),
         (b'{"name": "a\\u0000b"}', "NUL"),
         (b'{"a\\u0000b": 1}', "NUL"),
         (b'{"name": "\\ud800"}', "surrogate"),
@@ -66,7 +66,7 @@ def api():
         (b'{"name": 1e999}', "too large"),
         (b'{"name": 9223372036854775808}', "64 bits"),
         (b'{"name": -9223372036854775809}', "64 bits"),
-        (b'{"name": ' + b"9" * 5000 + b"}", "digits"),
+        (b'{"name": ' + b"9" * 5000 + b"}", "a number has thousands of digits"),
         (b"{'name': 'x'}", "column 2"),
         (b'{"name": "a\nb"}', "control character"),
     ],
@@ -145,6 +145,14 @@ def test_an_unknown_field_is_refused_and_the_known_ones_are_named(api):
     assert "instance_type" in error["details"]["allowed_values"]
 
 
+def test_a_delete_that_says_more_than_its_address_is_refused(api):
+    path = f"/ssh-keys/{api.post('/ssh-keys', {'name': 'laptop', 'generate': True}).json()['data']['id']}"
+    error = refused(api.request("DELETE", path, {"dry_run": True}), 400, "unknown_parameter")
+    assert error["details"]["field"] == "dry_run"
+    refused(api.request("DELETE", path, b"{"), 400, "invalid_json")
+    assert api.request("DELETE", path).status_code == 200
+
+
 def test_an_unknown_query_parameter_is_refused_and_the_known_ones_are_named(api):
     error = refused(api.get("/instances?colour=red"), 400, "unknown_parameter")
     assert error["details"]["field"] == "colour"
@@ -190,6 +198,7 @@ def test_a_form_is_told_to_send_json(api):
 def test_an_unknown_path_is_not_found_by_any_method(api, path, method):
     error = refused(api.request(method, path), 404, "not_found")
     assert error["message"].startswith("Resource not available")
+    assert "http://testserver/docs" in error["suggestion"]
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,12 @@ def test_an_unknown_name_is_refused_and_the_known_ones_named(api, query):
     assert {"status", "region", "tag", "sort", "page"} <= set(error["details"]["allowed_values"])
 
 
+def test_every_wrong_filter_is_named_at_once(api):
+    details = refusal(api, "/instances?status=runing&region=&tag=&created_after=now&sort=price&order=up")["details"]
+    named = [error["field"] for error in details["errors"]]
+    assert sorted(named) == ["created_after", "order", "region", "sort", "status", "tag"]
+
+
 def test_nothing_said_is_silently_ignored(api):
     assert "needs a value" in refusal(api, "/instances?status=")["message"]
     assert "once" in refusal(api, "/instances?status=running&status=stopped")["message"]
