@@ -50,7 +50,8 @@ def read(headers: str) -> dict[str, str]:
     text = headers.strip()
     if text.startswith("{"):
         with suppress(ValueError):
-            return {name.lower(): str(value) for name, value in orjson.loads(text).items()}
+            found = orjson.loads(text).items()
+            return {name.lower(): str(value) for name, value in found if not isinstance(value, dict | list)}
     if text.startswith("sha256=") or re.fullmatch("[0-9a-fA-F]{64}", text):
         return {HEADER.lower(): text}
     if text.startswith("v1,"):
@@ -110,8 +111,8 @@ def _without_tail(body: str, secret: str) -> Finding:
 
 
 def _compact(body: str) -> str:
-    """The same JSON as Lambda writes it; "" for what is none."""
-    with suppress(ValueError):
+    """The same JSON as Lambda writes it; "" for what is none, or nested deeper than can be written."""
+    with suppress(ValueError, orjson.JSONEncodeError):
         return orjson.dumps(orjson.loads(body)).decode()
     return ""
 

@@ -152,6 +152,9 @@ def _in_words(failure: Exception) -> str:
             return "The receiver cannot be reached: nobody listens there, or the network does not lead there."
         case aiohttp.ServerDisconnectedError() | ConnectionResetError() | aiohttp.ClientOSError():
             return "The receiver closed the connection without an answer."
+        case aiohttp.ClientResponseError():  # such as a 204 with a body; what was found where is in the message
+            found = " ".join(failure.message.replace("^", "").split())
+            return f"The receiver's answer is not HTTP: {found}"[:300]
     return f"The receiver's answer is not HTTP: {type(failure).__name__}"
 
 

@@ -32,6 +32,14 @@ def test_headers_that_are_nested_without_end_are_no_headers():
     assert verdicts(check(*sample()[:1], '{"a":' * 4000, sample()[2][0]))[0] == "missing"
 
 
+@pytest.mark.parametrize(("opened", "closed"), [('{"a":', "}"), ("[", "]")])
+@pytest.mark.parametrize("depth", [254, 255, 1000, 1023])
+def test_json_that_can_be_read_but_is_nested_too_deeply_to_be_written_is_answered(opened, closed, depth):
+    nested = opened * depth + "1" + closed * depth
+    assert "right" not in verdicts(check(nested, f'{{"x": {nested}}}', "whsec_x"))
+    assert verdicts(check(sample()[0], f'{{"x": {nested}}}', sample()[2][0]))[0] == "missing"
+
+
 def test_during_a_rotation_the_new_secret_signs_the_third_alone():
     body, headers, (_, new) = sample(3)
     assert verdicts(check(body, lines(headers), new)) == ["wrong", "wrong", "right"]

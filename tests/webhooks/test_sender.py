@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -233,3 +234,29 @@ def test_a_receiver_that_is_not_there_is_told_from_one_that_hangs_up(settings):
     with Receiver(lambda _: 1 / 0) as rude:
         (cut,) = send(rude.url)
     assert "without an answer" in cut.error
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (b"HTTP/1.0 204 No Content\r\n\r\nthanks", "Data after `Connection: close`: b'thanks'"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", "Duplicate Content-Length"),
+        (b"hello\0\r\n\r\n", r"b'hello\x00'"),
+    ],
+)
+def test_what_is_wrong_with_an_answer_that_is_not_http_is_said(settings, answer, wrong):
+    settings.LAMBDA_WEBHOOK_ALLOW = Allowed(loopback=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        (outcome,) = send(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert not outcome.delivered
+    assert wrong in outcome.error
