@@ -16,6 +16,9 @@ COUNTED = [
 ]
 
 
+MAX_WEBHOOKS = 50  # of an account, whatever its plan
+
+
 class Limit(NamedTuple):
     name: str
     limit: int
@@ -28,4 +31,5 @@ def limits(account: Account) -> list[Limit]:
     counts = dict(Counter.objects.filter(account_id=account.pk).values_list("kind", "count"))
     keys = ApiKey.objects.filter(account=account).working().count()
     rows = [Limit(name, getattr(plan, field), counts.get(kind, 0)) for name, field, kind in COUNTED]
-    return [*rows, Limit("api_keys", plan.max_api_keys, keys)]
+    webhooks = Limit("webhooks", MAX_WEBHOOKS, counts.get("webhook", 0))
+    return [*rows, Limit("api_keys", plan.max_api_keys, keys), webhooks]

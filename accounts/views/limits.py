@@ -18,6 +18,7 @@ WORDS = {
     "ssh_keys": ("SSH keys", "Delete one that is no longer needed."),
     "functions": ("Functions", "Delete one that is no longer needed."),
     "api_keys": ("API keys", "Revoke one that is no longer needed."),
+    "webhooks": ("Webhooks", "Delete one that is no longer needed."),
 }
 CALLS = [Call("See what is left", "GET", "/v1/account/limits"), Call("Compare the plans", "GET", "/v1/plans")]
 

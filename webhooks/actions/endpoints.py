@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import Account
+from accounts.models.limit import MAX_WEBHOOKS
 from core import events as log
 from core import ids
 from core.context import SYSTEM, Actor
@@ -22,7 +23,6 @@ from webhooks.models import Endpoint
 from webhooks.models.delivery import KEPT
 from webhooks.targets import ForbiddenTarget
 
-MAX_ENDPOINTS = 50  # of an account
 MAX_OVERLAP_HOURS = 168
 
 
@@ -51,9 +51,9 @@ def create(
     if errors:
         raise Invalid(errors=errors)
     used = Counter.add(account, webhook=1)["webhook"] - 1
-    if used >= MAX_ENDPOINTS:
-        message = f"An account may have {MAX_ENDPOINTS} webhooks, and {used} are in use"
-        raise WebhookQuotaExceeded(message, suggestion="Delete one first.", limit=MAX_ENDPOINTS, used=used, requested=1)
+    if used >= MAX_WEBHOOKS:
+        message = f"An account may have {MAX_WEBHOOKS} webhooks, and {used} are in use"
+        raise WebhookQuotaExceeded(message, suggestion="Delete one first.", limit=MAX_WEBHOOKS, used=used, requested=1)
     endpoint = Endpoint(account=account, url=url, events=patterns)
     secret = secret or _generated()
     endpoint.put_secret(secret)

@@ -16,6 +16,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views import View
 
+from accounts.models.limit import MAX_WEBHOOKS
 from core.errors import LambdaError
 from core.events import declared
 from core.models import Event
@@ -87,11 +88,11 @@ class List(LoginRequiredMixin, View):
     scopes = {"GET": "webhooks:read"}
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        rows = list(Endpoint.objects.for_account(request.account)[: endpoints.MAX_ENDPOINTS])
+        rows = list(Endpoint.objects.for_account(request.account)[:MAX_WEBHOOKS])
         health = Delivery.objects.health(rows)
         context = {
             "webhooks": [(row, strip(health[row.pk])) for row in rows],
-            "most": endpoints.MAX_ENDPOINTS,
+            "most": MAX_WEBHOOKS,
             "calls": [
                 Call("What this page shows", "GET", PATH),
                 Call("Add a webhook", "POST", PATH, {"url": "https://your-app.com/webhook", "events": ["*"]}),

@@ -5,7 +5,17 @@ import pytest
 from accounts.actions import accounts
 from core.context import SYSTEM
 from core.models import Event
-from tests.make import PUBLIC_KEY, Api, make_account, make_api, make_instance, make_key, make_member, owner_of
+from tests.make import (
+    PUBLIC_KEY,
+    Api,
+    make_account,
+    make_api,
+    make_instance,
+    make_key,
+    make_member,
+    make_webhook,
+    owner_of,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -47,12 +57,14 @@ def test_limits_say_what_the_plan_allows_and_what_is_used(alice):
     api = make_api(alice)
     make_instance(alice, instance_type="compute-2x")
     api.post("/ssh-keys", {"name": "laptop", "public_key": PUBLIC_KEY})
+    make_webhook(alice)
     limits = {row["name"]: row for row in api.get("/account/limits").json()["data"]}
     plan = alice.plan
     assert limits["instances"] == {"name": "instances", "limit": plan.max_instances, "used": 1, "unit": "count"}
     assert (limits["vcpus"]["used"], limits["vcpus"]["limit"]) == (2, plan.max_vcpus)
     assert (limits["ssh_keys"]["used"], limits["ssh_keys"]["limit"]) == (1, plan.max_ssh_keys)
     assert (limits["api_keys"]["used"], limits["api_keys"]["limit"]) == (1, plan.max_api_keys)
+    assert limits["webhooks"] == {"name": "webhooks", "limit": 50, "used": 1, "unit": "count"}
     assert limits["requests"] == {"name": "requests", "limit": 1000, "used": 2, "unit": "per hour"}
 
 

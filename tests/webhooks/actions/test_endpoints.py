@@ -76,7 +76,7 @@ def test_a_name_that_does_not_resolve_yet_is_accepted(account):
 
 
 def test_an_account_has_so_many_webhooks_and_no_more(account, monkeypatch):
-    monkeypatch.setattr(endpoints, "MAX_ENDPOINTS", 2)
+    monkeypatch.setattr(endpoints, "MAX_WEBHOOKS", 2)
     first = make.make_webhook(account)
     make.make_webhook(account)
     with pytest.raises(endpoints.WebhookQuotaExceeded):
