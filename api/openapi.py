@@ -19,7 +19,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from api.errors import REFUSALS, STATUS
-from api.renderers import Answer, Feed, FeedOut, Lines, MetadataOut, Page, PaginationOut
+from api.renderers import Answer, EnvelopeRenderer, Feed, FeedOut, Lines, MetadataOut, Page, PaginationOut
 from api.schemas import ErrorOut, Json, RehearsalMetadataOut, doc, named, schema_of
 from api.serializers import Input
 from api.views import ViewSet
@@ -292,6 +292,7 @@ class OpenApi(ViewSet):
 
     scopes = {"retrieve": "public"}
     bare = True
+    renderer_classes = [EnvelopeRenderer]  # a browser saves or shows the file, not a page about it
 
     def retrieve(self, request: Request) -> Answer[dict[str, Any]]:
         """Get the OpenAPI document."""

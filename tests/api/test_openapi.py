@@ -31,8 +31,9 @@ def test_the_document_is_valid_and_nothing_in_it_had_to_be_guessed(tmp_path):
 
 
 @pytest.mark.django_db
-def test_anyone_may_read_it_as_plain_json():
-    response = Api().get("/openapi.json")
+@pytest.mark.parametrize("accept", ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8"])
+def test_anyone_may_read_it_as_plain_json(accept):
+    response = Api().get("/openapi.json", HTTP_ACCEPT=accept)
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json"
     assert response.json() == document()
