@@ -415,10 +415,9 @@ def _supersede(function: Function, why: str) -> None:
 
 def _wanted_code(function: Function) -> Code:
     """The newest code; where an earlier version was activated, the live one: another setting must not undo that."""
-    versions = function.versions
-    overtaken = versions.filter(state="ready", number__gt=function.live or 0).exists()
-    gone_back = overtaken and not versions.filter(state="building").exists()
-    number = function.live if gone_back else function.newest
+    versions, live = function.versions, function.live or 0
+    gone_back = versions.filter(state="ready", number__gt=live).exists()
+    number = live if gone_back and not versions.filter(state="building").exists() else function.newest
     return versions.select_related("code").get(number=number).code
 
 
