@@ -47,7 +47,8 @@ def wait_until_ready(local: str) -> list[str]:
 
 
 def hello_instance(local: str, demo: Demo) -> tuple[str, str]:
-    """Find or make the demo instance. Returns the ssh command and, if there is none, why."""
+    """Find or make the demo instance. Returns the ssh command and, if there is none, why: nothing where people stopped
+    it themselves."""
     try:
         ask("POST", f"{local}/v1/ssh-keys", demo.api_key, {"name": NAME, "public_key": demo.ssh_public_key})  # or 409
         status, found = ask("GET", f"{local}/v1/instances?name={HELLO}", demo.api_key)
@@ -60,6 +61,8 @@ def hello_instance(local: str, demo: Demo) -> tuple[str, str]:
         address = f"{local}/v1/instances/{instance['id']}"
         ask("GET", f"{address}/wait?status=running&timeout=30", demo.api_key)
         instance = ask("GET", address, demo.api_key)[1]["data"]
+        if instance["status"] == "stopped":
+            return "", ""
         if not instance["ssh"]:
             return "", f"instance {HELLO} is {instance['status']}: {instance['status_reason']}"
         write_ssh_config(instance["ssh"], demo)
