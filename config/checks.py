@@ -82,6 +82,11 @@ def _reach() -> Iterator[CheckMessage]:
 def _sharing() -> Iterator[CheckMessage]:
     """PostgreSQL means several machines; then these must be shared as well."""
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        yield Warning(
+            "The database is SQLite: for one machine alone, and for one write at a time.",
+            hint="Set LAMBDA_DATABASE_URL=postgres://user:password@host/name.",
+            id="config.W014",
+        )
         return
     if not settings.LAMBDA_REDIS_URL:
         yield Warning(
@@ -101,7 +106,7 @@ def _rest() -> Iterator[CheckMessage]:
     if settings.LAMBDA_DRIVER == "fake":
         yield Error("LAMBDA_DRIVER=fake runs no machines.", hint="Remove it: local is the default.", id="config.E010")
     if settings.LAMBDA_RUNNER == "fake":
-        yield Error("LAMBDA_RUNNER=fake runs no code.", hint="Remove it: local is the default.", id="config.E012")
+        yield Error("LAMBDA_RUNNER=fake runs no code.", hint="Remove it: local is the default.", id="config.E013")
     if settings.EMAIL_BACKEND.endswith("filebased.EmailBackend"):
         yield Warning(
             f"Mails are written to {settings.EMAIL_FILE_PATH}: nobody who signs up will receive one.",

@@ -28,6 +28,11 @@ SOUND = {
 }
 
 
+@pytest.fixture(autouse=True)
+def postgresql(settings, monkeypatch):
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
+
+
 def found(settings, **mistakes) -> set[str]:
     for name, value in {**SOUND, **mistakes}.items():
         setattr(settings, name, value)
@@ -54,7 +59,7 @@ def test_a_sound_installation_has_nothing_to_mend(settings):
         ({"LAMBDA_TRUSTED_PROXIES": []}, "config.W006"),
         ({"ALLOWED_HOSTS": ["*"]}, "config.E007"),
         ({"LAMBDA_DRIVER": "fake"}, "config.E010"),
-        ({"LAMBDA_RUNNER": "fake"}, "config.E012"),
+        ({"LAMBDA_RUNNER": "fake"}, "config.E013"),
         ({"EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend"}, "config.W011"),
     ],
 )
@@ -69,9 +74,13 @@ def test_a_mistake_is_named(settings, mistake, check):
         ({"CELERY_BROKER_URL": "folder://localhost"}, "config.W009"),
     ],
 )
-def test_several_machines_must_share_limits_and_tasks(settings, monkeypatch, mistake, check):
-    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
+def test_several_machines_must_share_limits_and_tasks(settings, mistake, check):
     assert found(settings, **mistake) == {check}
+
+
+def test_sqlite_in_production_is_named_and_then_nothing_need_be_shared(settings, monkeypatch):
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
+    assert found(settings, LAMBDA_REDIS_URL="", CELERY_BROKER_URL="folder://localhost") == {"config.W014"}
 
 
 def test_a_home_that_everybody_may_read_is_an_error(settings, tmp_path):
