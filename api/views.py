@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 from django.http import Http404
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSetMixin
 
@@ -66,6 +67,12 @@ class ViewSet(ViewSetMixin, APIView):
     def hourly_price(self, shown: dict[str, Any]) -> Decimal:
         """What a thing that `create` answered costs an hour while it runs, in USD, for the estimate of a dry run."""
         return Decimal(0)
+
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> Response:
+        """What this address is and which methods it takes."""
+        response = super().options(request, *args, **kwargs)
+        response["Allow"] = ", ".join(self.allowed_methods)
+        return response
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         self.format_kwarg = None
