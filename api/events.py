@@ -116,7 +116,7 @@ class Events(ViewSet):
         rows = self.rows(request).committed().order_by("-txid", "-seq")
         return Answer(EventFilters.page(request, rows, representation))
 
-    def _feed(self, request: Request) -> Feed[EventOut]:
+    def _feed(self, request: Any) -> Feed[EventOut]:
         if "page" in request.query_params:
             raise Invalid.field("page", "after takes the place of page: send one of them")
         limit = number(request, "limit", default=20, low=1, high=100)
