@@ -32,6 +32,7 @@ from functions.models.function import INVOCABLE, LIFECYCLE
 NUDGE_PATIENCE = timedelta(seconds=15)  # a nudge arrives in milliseconds; later than this it was lost
 RETRY_CEILING = 300  # seconds between two attempts at most
 KEPT_VERSIONS = 20
+SUPERSEDED = "Deployment.Superseded"
 _REGIONS: Any = Region.objects
 MEMORY, TIMEOUT, CONCURRENCY, REGION = 128, 3, 10, "us-east-1"  # MB, seconds; where nothing else is asked for
 
@@ -149,7 +150,7 @@ def activate(*, function: Function, by: Actor, number: int) -> Function:
     if version.state != "ready":
         message = f"Version {number} is {version.state}: only one that was built can be live"
         raise InvalidState(message, current=version.state, allowed_from=["ready"])
-    if function.live == number:
+    if function.live == number and not function.versions.filter(state="building").exists():
         return function
     for name, value in version.configuration().items():
         setattr(function, name, value)
@@ -408,7 +409,7 @@ def _make_version(function: Function, by: Actor, code: Code) -> Function:
 
 
 def _supersede(function: Function, why: str) -> None:
-    error = {"type": "Deployment.Superseded", "message": why, "stack": []}
+    error = {"type": SUPERSEDED, "message": why, "stack": []}
     building = function.versions.filter(state="building")
     building.update(state="failed", error=error, version=F("version") + 1, updated_at=timezone.now())
 
@@ -416,9 +417,10 @@ def _supersede(function: Function, why: str) -> None:
 def _wanted_code(function: Function) -> Code:
     """The newest code; where an earlier version was activated, the live one: another setting must not undo that."""
     versions, live = function.versions, function.live or 0
-    gone_back = versions.filter(state="ready", number__gt=live).exists()
-    number = live if gone_back and not versions.filter(state="building").exists() else function.newest
-    return versions.select_related("code").get(number=number).code
+    newest = versions.get(number=function.newest)
+    given_up = (newest.error or {}).get("type") == SUPERSEDED
+    overtaken = newest.state != "building" and versions.filter(state="ready", number__gt=live).exists()
+    return versions.select_related("code").get(number=live if given_up or overtaken else newest.number).code
 
 
 def _drop_unused_code(account: Account) -> None:

@@ -133,6 +133,17 @@ def test_going_back_while_a_version_is_built_keeps_that_one_from_going_live():
     assert (function.live, function.memory_mb) == (3, 256)
 
 
+def test_what_is_live_can_be_activated_to_keep_a_version_that_is_built_from_going_live():
+    function = functions.deploy(function=make_function(), by=SYSTEM, code=code("x = 2"))
+    function = functions.activate(function=function, by=SYSTEM, number=1)
+    assert FunctionVersion.objects.get(number=2).error["type"] == "Deployment.Superseded"
+    function = built(function)
+    assert (function.live, events_of(function)[-1]) == (1, "function.activated")
+    functions.update(function=function, by=SYSTEM, memory=512)
+    codes = dict(FunctionVersion.objects.values_list("number", "code_id"))
+    assert codes[3] == codes[1] != codes[2]
+
+
 def test_only_a_version_that_was_built_can_be_live():
     function = functions.update(function=make_function(), by=SYSTEM, memory=512)
     with pytest.raises(InvalidState, match="building"):
