@@ -212,7 +212,8 @@ def test_an_id_of_nothing_is_not_found(api, id):
 
 
 def test_an_unknown_path_needs_no_key_to_be_not_found():
-    refused(make.Api().get("/nothing"), 404, "not_found")
+    error = refused(make.Api().get("/nothing"), 404, "not_found")
+    assert "/docs" in error["suggestion"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "BREW"])
