@@ -176,7 +176,7 @@ def known(failure: Exception) -> LambdaError:
         case LambdaError():
             return failure
         case Http404() | drf.NotFound():
-            return NotFound(MESSAGES[404][1], suggestion="All that /v1 has is at /docs.")
+            return NotFound(MESSAGES[404][1])
         case drf.NotAuthenticated() | drf.AuthenticationFailed():
             return AuthenticationFailed()
         case PermissionDenied() | drf.PermissionDenied():
