@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, UnreadablePostError
@@ -12,6 +13,8 @@ from rest_framework.response import Response
 from core.errors import Conflict, FieldError, Invalid, LambdaError, LimitExceeded, NotAllowed, NotFound, Unavailable
 
 log = logging.getLogger(__name__)
+
+MAX_SHOWN = 500  # characters of a wrong value
 
 STATUS = {
     "invalid_request": 400,
@@ -152,11 +155,25 @@ def body(error: LambdaError) -> dict[str, Any]:
 
 
 def _fields(errors: list[FieldError]) -> dict[str, Any]:
-    def one(error: FieldError) -> dict[str, Any]:
-        shape = {"field": error.field, "value": error.value}
-        return shape | ({"allowed_values": error.allowed_values} if error.allowed_values is not None else {})
+    """The first error's members, and of each its own. What a field allows is listed with its first error only."""
 
-    return one(errors[0]) | {"errors": [one(error) | {"message": error.message} for error in errors]}
+    def one(error: FieldError) -> dict[str, Any]:
+        allowed = error.allowed_values if error.field not in known else None
+        known.add(error.field)
+        shape = {"field": error.field, "value": _shortened(error.value)}
+        return shape | ({"allowed_values": allowed} if allowed is not None else {})
+
+    known: set[str] = set()
+    listed = [one(error) | {"message": error.message} for error in errors]
+    return {name: value for name, value in listed[0].items() if name != "message"} | {"errors": listed}
+
+
+def _shortened(value: Any) -> Any:
+    """A value as it was sent; of a long one the beginning, as text: an answer is not to be a copy of its request."""
+    text = (
+        value if isinstance(value, str) else orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    )
+    return value if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def headers(error: LambdaError) -> dict[str, str]:

@@ -59,31 +59,32 @@ class TagsField(forms.Field):
 
     widget = forms.MultipleHiddenInput
 
-    def clean(self, value: list[str] | None) -> list[tuple[str, str]]:
+    def clean(self, value: list[str] | None) -> list[str]:
         for text in value or []:
             if ":" not in text:
                 raise ValidationError(f"must read key:value, not '{text}'")
-        return [(key, rest) for key, _, rest in (text.partition(":") for text in value or [])]
+        return value or []
 
 
 class HasTag(models.Func):
-    """Whether the JSON object in a column has this member, whatever characters its name has."""
+    """Whether the JSON object in a column has this `key:value`, asked for as one text: both may have colons too."""
 
     output_field = models.BooleanField()
 
-    def __init__(self, column: str, key: str, value: str):
-        super().__init__(F(column), Value(key), Value(value))
+    def __init__(self, column: str, pair: str):
+        super().__init__(F(column), Value(pair))
 
     def _compiled(self, compiler: Any, template: str) -> tuple[str, tuple[Any, ...]]:
         parts = [compiler.compile(expression) for expression in self.source_expressions]
         return template.format(*(sql for sql, _ in parts)), tuple(value for _, values in parts for value in values)
 
     def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
-        member = "SELECT 1 FROM json_each({0}) AS tag WHERE tag.key = {1} AND tag.value = {2}"
+        member = "SELECT 1 FROM json_each({0}) AS tag WHERE tag.key || ':' || tag.value = {1}"
         return self._compiled(compiler, f"EXISTS ({member})")
 
     def as_postgresql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[Any, ...]]:
-        return self._compiled(compiler, "({0} @> jsonb_build_object({1}::text, {2}::text))")
+        member = "SELECT 1 FROM jsonb_each_text({0}) AS tag WHERE tag.key || ':' || tag.value = {1}"
+        return self._compiled(compiler, f"EXISTS ({member})")
 
 
 class HasWord(models.Func):
@@ -123,9 +124,9 @@ class Tags(django_filters.Filter):
 
     field_class: type[forms.Field] = TagsField
 
-    def filter(self, rows: Any, wanted: list[tuple[str, str]]) -> Any:
-        for key, value in wanted or []:
-            rows = rows.filter(HasTag(self.field_name, key, value))
+    def filter(self, rows: Any, wanted: list[str]) -> Any:
+        for pair in wanted or []:
+            rows = rows.filter(HasTag(self.field_name, pair))
         return rows
 
 
@@ -143,7 +144,7 @@ class Words(Tags):
 
     field_class = WordsField
 
-    def filter(self, rows: Any, wanted: list[str]) -> Any:  # type: ignore[override]
+    def filter(self, rows: Any, wanted: list[str]) -> Any:
         for word in wanted or []:
             rows = rows.filter(HasWord(self.field_name, word))
         return rows

@@ -89,6 +89,8 @@ class RequestIdMiddleware:
         with context.acting(through=through, request=request.request_id, address=request.client_ip):
             response = self.get_response(request)
         response["X-Request-Id"] = request.request_id
+        if request.method == "HEAD" and not response.streaming:
+            response.content = b""  # the length stays; the server would log of each that it drops the rest
         return response
 
 

@@ -93,7 +93,16 @@ class ViewSet(ViewSetMixin, APIView):
         if action is None:
             return
         if request.method in ("POST", "PUT", "PATCH", "DELETE") and action not in {*self.takes, *self.raw}:
-            Input.read(request)  # which has no fields: nothing may be said
+            self._refuse_body(request)
+
+    def _refuse_body(self, request: Request) -> None:
+        """Nothing may be said where nothing would be heard; of what is not theirs nobody hears even that."""
+        try:
+            Input.read(request)  # which has no fields
+        except Invalid:
+            if "id" in self.kwargs:
+                self.row(request, self.kwargs["id"])
+            raise
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[Any, str]:
         """Most clients take anything, or JSON: they get it without a search."""

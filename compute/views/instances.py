@@ -73,8 +73,7 @@ class Filters(lists.Filters):
         if given["region"]:
             rows = rows.filter(region=given["region"])
         if given["tag"]:
-            key, _, value = given["tag"].partition(":")
-            rows = rows.filter(HasTag("tags", key, value))
+            rows = rows.filter(HasTag("tags", given["tag"]))
         return rows
 
 

@@ -108,6 +108,16 @@ def test_every_wrong_field_is_named_with_its_value_and_what_is_allowed(api):
     assert all(one["message"] for one in fields.values())
 
 
+def test_an_answer_is_no_copy_of_its_request(api):
+    error = refused(api.post("/instances", INSTANCE | {"image": "x" * 100_000}), 400, "invalid_request")
+    assert error["details"]["value"] == "x" * 500 + "…"
+    answer = api.post("/webhooks", {"url": "https://x.example/", "events": [f"no.{n}" for n in range(50)]})
+    assert len(refused(answer, 400, "invalid_request")["details"]["errors"]) == 50
+    assert (
+        answer.content.count(b'"instance.*"') == 2
+    )  # what is allowed: with the first error, which `details` shows as well
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

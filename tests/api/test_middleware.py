@@ -3,9 +3,10 @@
 import time
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from api.middleware import anonymous_key, client_ip
+from api.middleware import RequestIdMiddleware, anonymous_key, client_ip
 from compute.models import Instance
 from tests import make
 from tests.api.test_errors import refused
@@ -16,6 +17,13 @@ pytestmark = pytest.mark.django_db
 def ip_of(address, forwarded=None):
     extra = {"HTTP_X_FORWARDED_FOR": forwarded} if forwarded is not None else {}
     return client_ip(RequestFactory().get("/", REMOTE_ADDR=address, **extra))
+
+
+def test_a_head_has_the_length_of_a_body_and_none():
+    """The test client would take it away by itself; a server would, and log each time that it had to."""
+    answer = RequestIdMiddleware(lambda _: HttpResponse("four", headers={"Content-Length": "4"}))
+    head = answer(RequestFactory().head("/"))
+    assert (head.content, head["Content-Length"]) == (b"", "4")
 
 
 class TestTheCallersAddress:
