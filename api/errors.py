@@ -158,12 +158,12 @@ def _fields(errors: list[FieldError]) -> dict[str, Any]:
     """The first error's members, and of each its own. What a field allows is listed with its first error only."""
 
     def one(error: FieldError) -> dict[str, Any]:
-        allowed = error.allowed_values if error.field not in known else None
-        known.add(error.field)
+        allowed = error.allowed_values if error.field not in told else None
+        told.add(error.field)
         shape = {"field": error.field, "value": _shortened(error.value)}
         return shape | ({"allowed_values": allowed} if allowed is not None else {})
 
-    known: set[str] = set()
+    told: set[str] = set()
     listed = [one(error) | {"message": error.message} for error in errors]
     return {name: value for name, value in listed[0].items() if name != "message"} | {"errors": listed}
 

@@ -1,6 +1,7 @@
 """Reading request fields: DRF serializers whose every complaint names field, value and what is allowed."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any, ClassVar
 
@@ -18,6 +19,22 @@ class Input(serializers.Serializer[Any]):
 
     @classmethod
     def read(cls, request: Request) -> dict[str, Any]:
+        fields, errors = cls._parse(request)
+        if errors:
+            raise Invalid(errors=errors)
+        return fields
+
+    @classmethod
+    def sift(cls, request: Request) -> dict[str, Any]:
+        """The fields that are right; where others are not, `wrong`: for a verb that raises it with what it finds.
+
+        What such a verb cannot do without is there, but empty.
+        """
+        fields, errors = cls._parse(request)
+        return fields | {"wrong": errors} if errors else fields
+
+    @classmethod
+    def _parse(cls, request: Request) -> tuple[dict[str, Any], list[FieldError]]:
         data = request.data
         if not isinstance(data, dict):
             raise Invalid("The request body must be a JSON object", suggestion='Send something like {"name": "…"}.')
@@ -25,11 +42,11 @@ class Input(serializers.Serializer[Any]):
         if unknown := [name for name in data if name not in serializer.fields]:
             raise UnknownParameter.among(unknown, list(serializer.fields), what="field")
         try:
-            fields: dict[str, Any] = serializer.run_validation(data)
-            return fields
+            return serializer.run_validation(data), []
         except serializers.ValidationError as wrong:
             errors = list(_errors(wrong.detail, serializer.fields, data))
-            raise Invalid(_headline(errors), errors=errors) from None
+        needed = {name: field.initial for name, field in serializer.fields.items() if field.required}
+        return needed | dict(_sound(serializer.fields, data)), errors
 
 
 @cache
@@ -38,9 +55,11 @@ def _reader(kind: type[Input]) -> Input:
     return kind()
 
 
-def _headline(errors: list[FieldError]) -> str:
-    first = errors[0]
-    return first.message if len(errors) == 1 else f"{first.message} ({len(errors)} fields are wrong)"
+def _sound(fields: Any, data: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, field in fields.items():
+        if name in data:
+            with suppress(serializers.ValidationError, serializers.SkipField):
+                yield name, field.run_validation(data[name])
 
 
 def _errors(found: Any, fields: Any, data: Any, path: str = "") -> Iterator[FieldError]:

@@ -4,6 +4,7 @@ An exception's `code` is what clients switch on (the table of the contract); its
 wrong, which field, what is allowed, what to do next.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,12 @@ class Invalid(LambdaError):
     @classmethod
     def field(cls, name: str, message: str, *, value: Any = None, allowed: list[Any] | None = None) -> "Invalid":
         return cls(errors=[FieldError(name, message, value, allowed)])
+
+
+def joined(wrong: Sequence[FieldError], found: Iterable[FieldError]) -> list[FieldError]:
+    """All that is wrong with a request: as it was read, and in what it says. Of one field only the first is told."""
+    told = {error.field.partition(".")[0] for error in wrong}
+    return [*wrong, *(error for error in found if error.field.partition(".")[0] not in told)]
 
 
 class NotFound(LambdaError):

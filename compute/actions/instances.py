@@ -7,7 +7,7 @@ moves nothing.
 Long, because the verbs of one noun belong on one page.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,7 @@ from compute.models.instance import LIFECYCLE, VERBS
 from core import db, epoch, events
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
-from core.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
+from core.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable, joined
 from core.models import Counter
 
 NUDGE_PATIENCE = timedelta(seconds=15)  # a nudge arrives in milliseconds; later than this it was lost
@@ -64,8 +64,10 @@ def create(
     tags: Mapping[str, str] | None = None,
     start: bool = True,
     protected: bool = False,
+    wrong: Sequence[FieldError] = (),
 ) -> Instance:
-    """Accept an instance; a worker makes it. `ssh_keys` are ids or names. Long, because every field is named once.
+    """Accept an instance; a worker makes it. `ssh_keys` are ids or names, `wrong` is what was found wrong before.
+    Long, because every field is named once.
 
     Records: instance.requested. Raises: Invalid with every wrong field, InstanceQuotaExceeded, Unavailable.
     """
@@ -77,8 +79,8 @@ def create(
     errors += [*_name_errors(name), *_tag_errors(tags or {}), *_user_data_errors(user_data)]
     if network != "default":
         errors.append(FieldError("network", f"There is no network '{network}' in this account", network, ["default"]))
-    if errors or not (sold_type and sold_region and sold_image):
-        raise Invalid(errors=errors)
+    if errors or wrong or not (sold_type and sold_region and sold_image):
+        raise Invalid(errors=joined(wrong, errors))
     node = _usable_node()
     _charge_quota(account, instances=1, vcpus=sold_type.vcpus)
     instance = Instance(

@@ -288,7 +288,7 @@ class Instances(ViewSet):
         return Answer(representation(row), version=row.version)
 
     def create(self, request) -> Created[InstanceOut]:
-        row = instances.create(account=request.account, by=request.by, **CreateInput.read(request))
+        row = instances.create(account=request.account, by=request.by, **CreateInput.sift(request))
         return self._shown(Created, row)
 
     def update(self, request, id: str) -> Answer[InstanceOut]:

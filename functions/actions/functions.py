@@ -22,7 +22,7 @@ from catalog.models import Region
 from core import db, epoch, events
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
-from core.errors import Conflict, FieldError, Invalid, LimitExceeded, NotFound
+from core.errors import Conflict, FieldError, Invalid, LimitExceeded, NotFound, joined
 from core.models import Counter
 from functions import archive, rules
 from functions.models import Code, Function, FunctionVersion, Runner
@@ -68,9 +68,10 @@ def create(
     tags: Sequence[str] = (),
     region: str = REGION,
     max_concurrency: int = CONCURRENCY,
+    wrong: Sequence[FieldError] = (),
 ) -> Function:
     """A new function; with `code` ({"inline": text} or {"zip": bytes}) its first version is built. `memory` is in MB,
-    `timeout` in seconds.
+    `timeout` in seconds, `wrong` was found before.
 
     Records: function.created. Raises: Invalid with every wrong field, FunctionExists, FunctionQuotaExceeded.
     """
@@ -79,7 +80,7 @@ def create(
     errors += [*rules.name_errors(name), *rules.tag_errors(tags)]
     function = Function(account=account, name=name, tags=list(dict.fromkeys(tags)), region=sold.slug if sold else "")
     wanted = {"runtime": runtime, "handler": handler, "memory": memory, "timeout": timeout}
-    _configure(function, wanted | {"max_concurrency": max_concurrency}, env or {}, secrets or {}, errors)
+    _configure(function, wanted | {"max_concurrency": max_concurrency}, env or {}, secrets or {}, errors, wrong)
     _charge_quota(account)
     _claim_name(function)
     function.number = events.take_stock(function)
@@ -326,8 +327,9 @@ def _configure(
     env: Mapping[str, str],
     secrets: Mapping[str, str],
     errors: list[FieldError],
+    wrong: Sequence[FieldError] = (),
 ) -> None:
-    """Take over what is wanted of the configuration. Raises Invalid with `errors` and all that is wrong here."""
+    """Take over what is wanted of the configuration. Raises Invalid with `wrong`, `errors` and what is found here."""
     names = {"memory": "memory_mb", "timeout": "timeout_s"}
     for name, value in wanted.items():
         setattr(function, names.get(name, name), value)
@@ -339,8 +341,8 @@ def _configure(
         *rules.range_errors("max_concurrency", function.max_concurrency, rules.CONCURRENCY, ""),
         *rules.environment_errors(env, secrets),
     ]
-    if errors:
-        raise Invalid(errors=errors)
+    if errors or wrong:
+        raise Invalid(errors=joined(wrong, errors))
     function.runtime = rules.runtime(function.runtime)
     function.env = dict(env)
     function.keep_secrets(dict(secrets))

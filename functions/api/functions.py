@@ -257,7 +257,7 @@ class Functions(Invoking, ViewSet):
         return Answer(shown, version=row.version)
 
     def create(self, request) -> Created[FunctionCreatedOut]:
-        fields = CreateInput.read(request)
+        fields = CreateInput.sift(request)
         if "code" in fields:
             fields["code"] = _code(fields["code"])
         row = functions.create(account=request.account, by=request.by, **fields)

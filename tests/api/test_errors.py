@@ -108,6 +108,23 @@ def test_every_wrong_field_is_named_with_its_value_and_what_is_allowed(api):
     assert all(one["message"] for one in fields.values())
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "wrong"),
+    [
+        (
+            "/instances",
+            {"name": "", "instance_type": "huge", "tags": {"": "x"}},
+            "name instance_type tags region image",
+        ),
+        ("/webhooks", {"events": ["no.such"], "secret": "short"}, "url events secret"),
+        ("/functions", {"name": 1.5, "runtime": "cobol", "memory": "much"}, "name runtime memory handler"),
+    ],
+)
+def test_what_is_missing_and_what_cannot_be_is_named_at_once(api, path, body, wrong):
+    error = refused(api.post(path, body), 400, "invalid_request")
+    assert sorted({one["field"].partition(".")[0] for one in error["details"]["errors"]}) == sorted(wrong.split())
+
+
 def test_an_answer_is_no_copy_of_its_request(api):
     error = refused(api.post("/instances", INSTANCE | {"image": "x" * 100_000}), 400, "invalid_request")
     assert error["details"]["value"] == "x" * 500 + "…"

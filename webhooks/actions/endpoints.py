@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from core import events as log
 from core import ids
 from core.context import SYSTEM, Actor
 from core.db import atomic_write
-from core.errors import Conflict, FieldError, Invalid, LimitExceeded
+from core.errors import Conflict, FieldError, Invalid, LimitExceeded, joined
 from core.models import Counter
 from webhooks import signing
 from webhooks.models import Endpoint
@@ -40,14 +40,20 @@ class ReplayUnderWay(Conflict):
 
 @atomic_write()
 def create(
-    *, account: Account, by: Actor, url: str, events: Iterable[str], secret: str | None = None
+    *,
+    account: Account,
+    by: Actor,
+    url: str,
+    events: Iterable[str],
+    secret: str | None = None,
+    wrong: Sequence[FieldError] = (),
 ) -> tuple[Endpoint, str]:
-    """A webhook and its secret, which is shown nowhere else; without one it is made.
+    """A webhook and its secret, which is shown nowhere else; without one it is made. `wrong` was found before.
 
     Records: webhook.created. Raises: Invalid, WebhookQuotaExceeded.
     """
     patterns = list(events)
-    errors = [*_url_errors(url), *_event_errors(patterns), *_secret_errors(secret)]
+    errors = joined(wrong, [*_url_errors(url), *_event_errors(patterns), *_secret_errors(secret)])
     if errors:
         raise Invalid(errors=errors)
     used = Counter.add(account, webhook=1)["webhook"] - 1

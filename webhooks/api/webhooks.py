@@ -172,7 +172,7 @@ class Webhooks(ViewSet):
         return Answer(representation(endpoint), version=endpoint.version)
 
     def create(self, request) -> Created[WebhookOut]:
-        made = endpoints.create(account=request.account, by=request.by, **CreateInput.read(request))
+        made = endpoints.create(account=request.account, by=request.by, **CreateInput.sift(request))
         return Created(_with_secret(*made))
 
     def update(self, request, id: str) -> Answer[WebhookOut]:
