@@ -107,6 +107,8 @@ def insist_on_scope(request: HttpRequest, scopes: Mapping[str, str] | None) -> N
     if request.membership is None or needed not in request.membership.scopes:
         if request.viewing:
             raise PermissionDenied(f"You are looking at this as {request.user} does, read only.")
+        if request.membership is None:
+            raise PermissionDenied("You belong to no account: ask an owner or admin of one to invite you.")
         raise PermissionDenied("Your role in this account does not allow this. Ask an owner or admin of the account.")
     if request.method not in ("GET", "HEAD") and request.account.suspended_at:
         raise PermissionDenied(f"The account is suspended: {request.account.suspended_reason}")

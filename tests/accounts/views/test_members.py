@@ -159,7 +159,9 @@ def test_who_is_removed_sees_nothing_of_the_account_with_the_next_click(alice, o
     assert browser.get("/instances").status_code == 200
     removed = post(owner, f"/settings/members/{bob.public_id}/remove")
     assert "is removed" in removed.text
-    assert browser.get("/instances").status_code == 403
+    refusal = browser.get("/instances")
+    assert refusal.status_code == 403
+    assert "You belong to no account" in refusal.text
     assert "You belong to no account" in browser.get("/").text
 
 
