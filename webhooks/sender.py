@@ -6,6 +6,7 @@ differently a moment later gains nothing. No redirects, no proxies, no cookies; 
 
 import asyncio
 import socket
+import ssl
 import time
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -63,7 +64,11 @@ class CheckedResolver(AbstractResolver):
 def open_session() -> aiohttp.ClientSession:
     """How many connections there may be at once is for the dispatcher to say."""
     connector = aiohttp.TCPConnector(
-        resolver=CheckedResolver(settings.LAMBDA_WEBHOOK_ALLOW), use_dns_cache=False, limit=0, family=socket.AF_UNSPEC
+        resolver=CheckedResolver(settings.LAMBDA_WEBHOOK_ALLOW),
+        ssl=ssl.create_default_context(),
+        use_dns_cache=False,
+        limit=0,
+        family=socket.AF_UNSPEC,
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -9,7 +9,7 @@ from config.first_minute import HELLO, hello_instance
 from core.context import SYSTEM
 from tests.make import make_instance
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 
 def test_the_demo_instance_that_somebody_stopped_has_no_ssh_line_and_is_no_problem(live_server, settings, tmp_path):

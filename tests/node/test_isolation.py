@@ -222,12 +222,13 @@ def test_the_agents_files_are_closed_to_everybody_else(agent):
 
 
 def test_root_of_an_instance_is_nobody_on_the_host(agent, seen):
-    agent.run(seen, "nohup sudo sleep 61.5 > /dev/null 2>&1 &")
+    seconds = f"61.{os.getpid()}"  # of no other test process
+    agent.run(seen, f"nohup sudo sleep {seconds} > /dev/null 2>&1 &")
     time.sleep(0.3)
     owners = [
         (process / "status").read_text().split("Uid:")[1].split()[0]
         for process in Path("/proc").glob("[0-9]*")
-        if (process / "cmdline").exists() and b"sleep\x0061.5" in (process / "cmdline").read_bytes()
+        if (process / "cmdline").exists() and f"sleep\0{seconds}".encode() in (process / "cmdline").read_bytes()
     ]
     assert owners
     assert "0" not in owners

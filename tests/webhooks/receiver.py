@@ -1,6 +1,7 @@
 """A receiver of webhooks on this machine, and a dispatcher to send to it. No fixtures and no tests."""
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,9 +38,9 @@ class Server(ThreadingHTTPServer):
 
 
 class Receiver:
-    """Keeps what it got, and answers `reply`, which may be a function of what came."""
+    """Keeps what it got, and answers `reply`, which may be a function of what came; by HTTPS where it has `tls`."""
 
-    def __init__(self, reply: Reply | Callable[[Received], Reply] | None = None):
+    def __init__(self, reply: Reply | Callable[[Received], Reply] | None = None, tls: ssl.SSLContext | None = None):
         self.reply = reply or Reply()
         self.got: list[Received] = []
         receiver = self
@@ -63,11 +64,14 @@ class Receiver:
                 pass
 
         self.server = Server(("127.0.0.1", 0), Handler)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}/hook"
+        return f"{self.scheme}://127.0.0.1:{self.server.server_port}/hook"
 
     def __enter__(self) -> Self:
         self.thread.start()

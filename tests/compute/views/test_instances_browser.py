@@ -23,6 +23,18 @@ def rest(page):
     page.wait_for_load_state("networkidle")
 
 
+def test_what_is_chosen_while_an_estimate_is_on_its_way_is_priced_after_it(visit):  # noqa: F811
+    page, held = visit("/instances/new"), []
+    estimates = "**/instances/new/estimate?*"
+    page.route(estimates, lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request(estimates):
+        page.get_by_label("memory-2x").check()
+    page.get_by_label("memory-4x").check()
+    held[0].continue_()
+    expect(page.locator(".estimate")).to_contain_text("memory-4x")
+    rest(page)
+
+
 @pytest.mark.parametrize("scripts", [True, False], ids=["with JavaScript", "without JavaScript"])
 def test_an_instance_is_priced_reviewed_made_changed_and_resized(visit, account, scripts):  # noqa: F811
     page = visit("/instances/new", java_script_enabled=scripts)
