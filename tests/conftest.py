@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
-from accounts import uses
+from accounts import authentication, uses
 from api import limits
 from core import epoch
 from tests import make
@@ -24,6 +24,9 @@ from tests.make import runner
 hypothesis.settings.register_profile("here", deadline=None)  # how long an example takes is the neighbours' business
 hypothesis.settings.load_profile("here")
 CI = os.environ.get("CI") == "true"
+epoch.REMEMBERED = authentication.REMEMBERED = (
+    3600  # of two readings one may else take a statement more, where the five seconds are just over
+)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,11 +27,11 @@ def supervise(folder: str, *options: str) -> None:
 def child(folder: str, name: str, *options: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "--deaf" in options else lambda *_: sys.exit(0))
     grandchild = subprocess.Popen(["sleep", "1000"])
-    draft = Path(folder, f".{name}")
-    draft.write_text(f"{os.getpid()} {grandchild.pid}")
-    draft.rename(Path(folder, name))
-    print("λ is here", flush=True)
     try:
+        draft = Path(folder, f".{name}")
+        draft.write_text(f"{os.getpid()} {grandchild.pid}")
+        draft.rename(Path(folder, name))  # from here on the test may kill whom it likes
+        print("λ is here", flush=True)
         time.sleep(1000)
     finally:
         grandchild.kill()

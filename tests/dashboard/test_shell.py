@@ -78,7 +78,7 @@ def test_an_answer_that_was_on_its_way_does_not_say_that_the_connection_is_back(
     page.context.set_offline(True)
     lost = page.get_by_text("The connection to Lambda is lost")
     expect(lost).to_be_visible()
-    held[0].fulfill(body="<p>the answer</p>", content_type="text/html")
+    held[0].fulfill(body='<div id="estimate"><p>the answer</p></div>', content_type="text/html")
     expect(page.get_by_text("the answer")).to_be_attached()
     expect(lost).to_be_visible()
 
