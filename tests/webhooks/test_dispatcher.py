@@ -187,6 +187,9 @@ def test_410_disables_at_once_tells_the_other_webhooks_and_leaves_the_rest_waiti
         listen(account, other, events=["webhook.disabled"])
         for number in range(30):
             make.make_ssh_key(account, name=f"key {number}", generate=True)
+        made = Delivery.objects.filter(endpoint=endpoint)
+        while made.count() < 30:
+            deliveries.fan_out()
         with dispatching():
             until(lambda: other.got)
         endpoint.refresh_from_db()

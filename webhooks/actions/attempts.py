@@ -88,11 +88,14 @@ WHERE e.state = 'active' AND EXISTS (
     WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_attempt_at <= %s
 )
 """
+# Materialized: PostgreSQL may run a subquery in IN once for each row, and each time skip what it has just locked.
 _CLAIM = """
-UPDATE webhooks_delivery SET lease = %s, next_attempt_at = %s WHERE id IN (
+WITH due AS MATERIALIZED (
     SELECT id FROM webhooks_delivery WHERE endpoint_id = %s AND state = 'pending' AND next_attempt_at <= %s
     ORDER BY next_attempt_at, id LIMIT %s {lock}
-) RETURNING id, event_seq, sequence, tries, attempts
+)
+UPDATE webhooks_delivery SET lease = %s, next_attempt_at = %s WHERE id IN (SELECT id FROM due)
+RETURNING id, event_seq, sequence, tries, attempts
 """
 
 
@@ -113,7 +116,7 @@ def claim(*, rooms: Mapping[UUID, int]) -> list[Claimed]:
     with connection.cursor() as cursor:
         for endpoint_id, room in list(rooms.items())[:LANES]:
             cursor.execute(
-                _CLAIM.format(lock=skip), [db.adapted(lease), until, db.adapted(endpoint_id), db.moment(now), room]
+                _CLAIM.format(lock=skip), [db.adapted(endpoint_id), db.moment(now), room, db.adapted(lease), until]
             )
             found += [
                 Claimed(_key(id), endpoint_id, seq, sequence, tries, attempts, lease)

@@ -153,12 +153,12 @@ def test_finding_and_claiming_what_is_due_use_the_index(endpoint):
     """However many deliveries wait: each step is a leap in the index."""
     make.make_delivery(endpoint)
     now = db.moment(timezone.now())
-    statements = [(attempts._DUE, [now]), (attempts._CLAIM.format(lock=""), ["x", now, endpoint.pk.hex, now, 4])]
+    statements = [(attempts._DUE, [now]), (attempts._CLAIM.format(lock=""), [endpoint.pk.hex, now, 4, "x", now])]
     for statement, values in statements:
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
             plan = [row[3] for row in cursor.fetchall()]
-        steps = [line for line in plan if "webhooks_delivery" in line or line.startswith(("SEARCH d", "SCAN d"))]
+        steps = [line for line in plan if "webhooks_delivery" in line or line.startswith(("SEARCH d ", "SCAN d "))]
         assert steps
         assert all("delivery_due" in line or "sqlite_autoindex" in line for line in steps), plan
         assert not any("TEMP B-TREE" in line for line in plan), plan
